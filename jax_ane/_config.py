@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flags of jax-ane, declared once.
+
+Each flag has one row in `FLAGS`; the environment variables, `update`, the context manager, the
+command line's listing and the docs are computed from it. Precedence: context manager, `update`,
+environment (`JAX_ANE_<NAME>`), default. A `start` flag is read when JAX creates the client and
+raises when it is changed afterwards; a `compile` flag is read at each compilation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import difflib
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_TRUE = {"y", "yes", "t", "true", "on", "1"}
+_FALSE = {"n", "no", "f", "false", "off", "0"}
+_CHIPS = tuple(sorted(p.stem for p in (Path(__file__).parent / "chips").glob("*.json")))
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """One flag: its name, type, default, choices, what it does and when it is read."""
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    read: str = "compile"
+    choices: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> str:
+        return f"JAX_ANE_{self.name.upper()}"
+
+    def parse(self, value: Any, source: str) -> Any:
+        """Returns `value` as this flag's type, or raises with the name of its source."""
+        if self.type is bool:
+            parsed = value if isinstance(value, bool) else _parse_bool(value, source)
+        elif self.type is int:
+            parsed = _parse_int(value, source)
+        else:
+            parsed = str(value)
+        if self.choices and parsed not in self.choices:
+            raise ValueError(
+                f"{source}={value!r} is not one of the choices: {', '.join(self.choices)}"
+            )
+        return parsed
+
+
+def _parse_bool(value: Any, source: str) -> bool:
+    text = str(value).strip().lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError(f"{source}={value!r} is not a truth value: use true or false")
+
+
+def _parse_int(value: Any, source: str) -> int:
+    try:
+        parsed = int(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{source}={value!r} is not a whole number") from None
+    if parsed < 0:
+        raise ValueError(f"{source}={value!r} is negative: use 0 or more")
+    return parsed
+
+
+FLAGS: dict[str, Flag] = {
+    flag.name: flag
+    for flag in (
+        Flag("device", str, "auto", "which engine runs programs", "start",
+             ("auto", "software", "apple")),
+        Flag("numerics", str, "exact", "software ANE: the chip's bits, or fp16 storage with "
+             "float32 sums", "compile", ("exact", "fast")),
+        Flag("chip", str, "M4", "limits, quirks and costs to follow", "compile", _CHIPS),
+        Flag("placement", str, "auto", "auto: where it pays; ane: everything legal; host: nothing",
+             "compile", ("auto", "ane", "host")),
+        Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL and report"),
+        Flag("validate_ir", bool, False, "verify the MIL IR after every pass"),
+        Flag("disable_passes", str, "", "comma-separated names of passes to leave out"),
+        Flag("isa", str, "auto", "instruction set of the software ANE's kernels", "start",
+             ("auto", "scalar", "avx2", "avx512", "neon")),
+        Flag("threads", int, 0, "threads of the software ANE; 0 means one a core", "start"),
+        Flag("log_level", str, "error", "what goes to the logger `jax_ane`", "start",
+             ("error", "warn", "info", "debug")),
+    )
+}
+
+
+class Config:
+    """The flags' values. `jax_ane.config` is the one instance.
+
+    Example:
+        >>> import jax_ane
+        >>> with jax_ane.config(numerics="fast"):
+        ...     jax_ane.config.numerics
+        'fast'
+        >>> jax_ane.config.numerics
+        'exact'
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._environ = environ
+        self._updates: dict[str, Any] = {}
+        self._local: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar(
+            "jax_ane_config", default={}
+        )
+        self._started: dict[str, Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in FLAGS:
+            raise AttributeError(_unknown(name))
+        return self.get(name)
+
+    def get(self, name: str) -> Any:
+        """Returns the value in force of flag `name`."""
+        flag = _flag(name)
+        for values in (self._local.get(), self._updates):
+            if name in values:
+                return values[name]
+        if flag.env in self._environ:
+            return flag.parse(self._environ[flag.env], flag.env)
+        return flag.default
+
+    def update(self, name: str, value: Any) -> None:
+        """Sets flag `name` for the process.
+
+        Raises:
+            ValueError: unknown value.
+            AttributeError: unknown flag.
+            RuntimeError: a `start` flag after the client exists.
+        """
+        parsed = _flag(name).parse(value, name)
+        self._check_started(name, parsed)
+        self._updates[name] = parsed
+
+    @contextlib.contextmanager
+    def __call__(self, **values: Any) -> Iterator[None]:
+        parsed = {name: _flag(name).parse(value, name) for name, value in values.items()}
+        for name, value in parsed.items():
+            self._check_started(name, value)
+        token = self._local.set({**self._local.get(), **parsed})
+        try:
+            yield
+        finally:
+            self._local.reset(token)
+
+    def values(self) -> dict[str, Any]:
+        """Returns every flag's value in force."""
+        return {name: self.get(name) for name in FLAGS}
+
+    def off_default(self) -> dict[str, Any]:
+        """Returns the flags whose value is not the default."""
+        return {name: v for name, v in self.values().items() if v != FLAGS[name].default}
+
+    def validate(self) -> None:
+        """Reads every flag, so that a wrong environment variable is an error that names it."""
+        self.values()
+        known = {flag.env for flag in FLAGS.values()}
+        for name in self._environ:
+            if name.startswith("JAX_ANE_") and name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                warnings.warn(f"unknown environment variable {name}{hint}", stacklevel=2)
+
+    def mark_started(self) -> None:
+        """Freezes the `start` flags: the client has read them."""
+        self._started = {n: self.get(n) for n, f in FLAGS.items() if f.read == "start"}
+
+    def _check_started(self, name: str, value: Any) -> None:
+        if self._started is not None and name in self._started and self._started[name] != value:
+            raise RuntimeError(
+                f"flag {name!r} is read when JAX creates the ane client, which has happened; "
+                f"set it (or {FLAGS[name].env}) before the first use of JAX"
+            )
+
+
+def _flag(name: str) -> Flag:
+    if name not in FLAGS:
+        raise AttributeError(_unknown(name))
+    return FLAGS[name]
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, FLAGS, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"jax_ane has no flag {name!r}{hint}"
+
+
+config = Config()

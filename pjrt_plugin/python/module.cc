@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The nanobind module `jax_ane._native`. Each topic binds itself in its own file; this one only lists them.
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+namespace jax_ane::python {
+void BindMil(nb::module_& m);      // bind_mil.cc: the software ANE as a tool
+void BindPlugin(nb::module_& m);   // bind_plugin.cc: what the PJRT plugin needs from Python
+void BindRuntime(nb::module_& m);  // bind_runtime.cc: programs, counters, the FFI handler
+}  // namespace jax_ane::python
+
+NB_MODULE(_native, m) {
+    m.doc() = "jax-ane's native library: PJRT plugin, runtime and software ANE.";
+    jax_ane::python::BindMil(m);
+    jax_ane::python::BindPlugin(m);
+    jax_ane::python::BindRuntime(m);
+}
