@@ -1,8 +1,106 @@
 // SPDX-License-Identifier: Apache-2.0
+// Programs, counters and the FFI handler, as the compiler and the reports see them.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <map>
+#include <mutex>
+
+#include "device/device.h"
+#include "device/software/software_device.h"
+#include "python/convert.h"
+#include "runtime/ffi_handler.h"
+#include "runtime/program_table.h"
 
 namespace jax_ane::python {
 
-void BindRuntime(nanobind::module_&) {}
+namespace nb = nanobind;
+using runtime::BoundProgram;
+using runtime::ProgramTable;
+
+namespace {
+
+// A loaded program's owner: the program leaves the table when this dies.
+class Program {
+  public:
+    Program(int64_t id, std::shared_ptr<BoundProgram> program)
+        : id_(id), program_(std::move(program)) {}
+    ~Program() { ProgramTable::Get().Remove(id_); }
+    Program(const Program&) = delete;
+    Program& operator=(const Program&) = delete;
+
+    int64_t id() const { return id_; }
+    const BoundProgram& program() const { return *program_; }
+
+  private:
+    int64_t id_;
+    std::shared_ptr<BoundProgram> program_;
+};
+
+// One device per (chip, numerics) pair, made at first use.
+std::shared_ptr<device::Device> DeviceFor(const software::ChipTraits& chip,
+                                          software::NumericsMode numerics) {
+    static std::mutex mutex;
+    static auto* devices = new std::map<std::string, std::shared_ptr<device::Device>>();
+    std::string key = chip.name + (numerics == software::NumericsMode::kFast ? "/fast" : "/exact");
+    std::lock_guard<std::mutex> lock(mutex);
+    std::shared_ptr<device::Device>& device = (*devices)[key];
+    if (device == nullptr) device = software::MakeSoftwareDevice(chip, numerics);
+    return device;
+}
+
+Program* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::dict& chip,
+                     const std::string& numerics, std::vector<std::string> input_names,
+                     std::vector<std::string> output_names, std::string name) {
+    software::ChipTraits traits = ChipFromDict(chip);
+    software::NumericsMode mode = NumericsFromName(numerics);
+    device::Blobs files = BlobsFromDict(blobs);
+    auto work = [&]() -> StatusOr<std::shared_ptr<BoundProgram>> {
+        nb::gil_scoped_release release;
+        std::shared_ptr<device::Device> device = DeviceFor(traits, mode);
+        JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::CompiledProgram> compiled,
+                                 device->Compile(text, files));
+        return BoundProgram::Create(device, compiled, std::move(input_names),
+                                    std::move(output_names), std::move(name));
+    };
+    StatusOr<std::shared_ptr<BoundProgram>> program = work();
+    if (!program.ok()) throw std::runtime_error(program.status().message());
+    return new Program(ProgramTable::Get().Add(*program), *program);
+}
+
+nb::list ProgramStats() {
+    nb::list rows;
+    for (const auto& program : ProgramTable::Get().All()) {
+        const runtime::ProgramCounters& counters = program->counters();
+        nb::dict row;
+        row["name"] = program->name();
+        row["evaluations"] = counters.evaluations.load();
+        row["loads"] = counters.loads.load();
+        row["bytes_in"] = counters.bytes_in.load();
+        row["bytes_out"] = counters.bytes_out.load();
+        row["milliseconds"] = static_cast<double>(counters.nanoseconds.load()) * 1e-6;
+        row["arena_bytes"] = program->arena_bytes();
+        row["weight_bytes"] = program->weight_bytes();
+        rows.append(row);
+    }
+    return rows;
+}
+
+}  // namespace
+
+void BindRuntime(nb::module_& m) {
+    nb::class_<Program>(m, "Program", "A loaded ANE program; unloaded when this object dies.")
+        .def_prop_ro("id", &Program::id);
+    m.def("load_program", &LoadProgram, nb::arg("text"), nb::arg("blobs"), nb::arg("chip"),
+          nb::arg("numerics"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
+          nb::rv_policy::take_ownership,
+          "Compiles and loads a MIL program; raises RuntimeError with the device's text.");
+    m.def("program_stats", &ProgramStats, "One dict a loaded program: evaluations, bytes, time.");
+    m.def(
+        "program_handler",
+        []() { return nb::capsule(runtime::ProgramHandler()); },
+        "The FFI handler of the custom call jax_ane_program, as a capsule.");
+}
 
 }  // namespace jax_ane::python

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler: a StableHLO program in, ANE programs and a host module out.
+
+`compile` is the list of its stages. Everything here runs once per program; nothing runs per call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from jax_ane import _counters
+from jax_ane.compiler import dump, frontend, hostmodule, partition, placement, programs
+from jax_ane.compiler.placement import Placement
+from jax_ane.compiler.programs import AneProgram, Settings
+
+
+@dataclasses.dataclass(eq=False)
+class Compiled:
+    """What a compilation yields.
+
+    Attributes:
+        host_module: StableHLO bytecode for XLA:CPU, with a custom call per cluster.
+        placement: every op's place and reason, and the ANE programs.
+        keepalive: keeps the loaded programs alive as long as the executable.
+    """
+
+    host_module: bytes
+    placement: Placement
+    keepalive: Any
+
+    @property
+    def flops(self) -> float:
+        return self.placement.total_flops
+
+    @property
+    def bytes_accessed(self) -> float:
+        return float(sum(op.bytes for op in self.placement.ops))
+
+    @property
+    def text(self) -> str:
+        """What `compiled.as_text()` shows: placements, then each program's MIL."""
+        return self.placement.to_text(mil=True)
+
+
+def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Compiled:
+    """Compiles a program.
+
+    Args:
+        program: a StableHLO portable artifact, MLIR bytecode or text.
+        num_devices: over how many devices one call runs.
+        load: load the ANE programs; False only analyses (for reports).
+
+    Returns:
+        The compiled program.
+
+    Raises:
+        ValueError: the bytes are not a program.
+    """
+    start = time.perf_counter()
+    settings = Settings.current()
+    module = frontend.parse(program)
+    frontend.normalise(module)
+    blocks = frontend.code_blocks(module)
+    plans = [partition.plan_block(b, settings.placement, num_devices > 1) for b in blocks]
+    built = [_build_programs(plan, settings) for plan in plans]
+    if load:
+        for ane_program in (p for group in built for p in group.values()):
+            programs.load(ane_program, settings)
+    result = placement.describe(plans, built, settings)
+    for plan, group in zip(plans, built, strict=True):
+        ids = {n: p.handle.id if p.handle else -1 for n, p in group.items()}
+        hostmodule.replace(plan, ids)
+    host_module = frontend.serialise(module)
+    result.compile_seconds = time.perf_counter() - start
+    if load:
+        _counters.add("compilations")
+        for op in result.ops:
+            if op.placement == "host":
+                _counters.add_fallback(op.reason.code)
+    if settings.dump_dir:
+        dump.write(settings.dump_dir, program, module, result, settings)
+    return Compiled(host_module, result, [p.handle for group in built for p in group.values()])
+
+
+def _build_programs(plan: partition.Plan, settings: Settings) -> dict[int, AneProgram]:
+    """Builds each cluster's program; what the chip refuses goes back to the host."""
+    built: dict[int, AneProgram] = {}
+    for cluster in list(plan.clusters):
+        try:
+            built[cluster.number] = programs.build(cluster, settings)
+        except programs.Illegal as refusal:
+            partition.drop_cluster(plan, cluster, refusal.reason)
+    return built

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""May this op run on the ANE? The checks that need only the op itself, each with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from jax_ane.compiler import graph, optable
+from jax_ane.compiler.graph import Op
+from jax_ane.compiler.lower import reduce as reduce_rules
+from jax_ane.compiler.lower.conv import conv_spec, tap_count
+
+MAX_RANK = 5
+MAX_TAPS = 256  # slices that one convolution or window may become
+_MAX_FP16 = 65504.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an op is where it is: a stable code, a sentence, and what the user can do."""
+
+    code: str
+    text: str
+    remedy: str = ""
+
+
+NO_RULE = "no-rule"
+
+
+def refusal(op: Op) -> Reason | None:
+    """Returns why `op` cannot run on the ANE, or None if it can."""
+    row = optable.row(op.name)
+    if row.kind is optable.Kind.HOST or not row.lowered:
+        return Reason(NO_RULE, row.reason or "no lowering rule for this op yet")
+    for check in (_check_types, _check_size, _CHECKS.get(op.name, _no_check)):
+        reason = check(op)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _no_check(op: Op) -> Reason | None:
+    return None
+
+
+def _check_types(op: Op) -> Reason | None:
+    for value in (*op.operands, *op.results):
+        if value.type is None:
+            return Reason("type", "a token, tuple or dynamic shape cannot enter the ANE")
+        if value.type.dtype not in ("f16", "f32", "i1"):
+            return Reason(
+                "dtype",
+                f"{value.type.dtype} is never narrowed to fp16",
+                "cast to float32 or float16 if fp16 range and precision are enough",
+            )
+    if len(op.results) != 1:
+        return Reason("results", "an op with several results has no lowering rule yet")
+    return None
+
+
+def _check_size(op: Op) -> Reason | None:
+    for value in (*op.operands, *op.results):
+        assert value.type is not None
+        if value.type.size == 0:
+            return Reason("empty", "an empty tensor has nothing for the ANE to do")
+        if len(value.type.shape) > MAX_RANK:
+            return Reason(
+                "ANE001", f"rank {len(value.type.shape)} is above 5", "merge axes by reshape"
+            )
+    return None
+
+
+def _check_precision(op: Op) -> Reason | None:
+    algorithm = op.attr("algorithm")
+    if "HIGHEST" in str(op.attr("precision_config")):
+        return Reason(
+            "precision",
+            "precision HIGHEST keeps float32",
+            "drop precision='highest' here or in jax.default_matmul_precision",
+        )
+    if algorithm is not None and "f32" in str(algorithm).lower():
+        return Reason("precision", "the dot algorithm asks for float32 arithmetic")
+    if not all(v.type.is_float for v in op.operands if v.type):
+        return Reason("dtype", "a product of masks stays on the host")
+    return None
+
+
+def _check_convolution(op: Op) -> Reason | None:
+    reason = _check_precision(op)
+    if reason is not None:
+        return reason
+    spec = conv_spec(op)
+    if spec.rank == 0 or spec.rank > 3:
+        return Reason("ANE001", f"a convolution over {spec.rank} spatial axes has no lowering")
+    if any(edge < 0 for edge in (*spec.low, *spec.high)):
+        extents = [op.operands[0].type.shape[a] for a in spec.lhs_axes[2:]]
+        for i, extent in enumerate(extents):
+            dilated = (extent - 1) * spec.lhs_dilation[i] + 1
+            if dilated + min(spec.low[i], 0) + min(spec.high[i], 0) <= 0:
+                return Reason("empty", "padding crops the whole input away")
+    taps = tap_count(op, spec)
+    if taps > MAX_TAPS:
+        return Reason("taps", f"{taps} shifted slices are more than the {MAX_TAPS} that pay")
+    return None
+
+
+def _check_reduce(op: Op) -> Reason | None:
+    if reduce_rules.reducer(op) not in reduce_rules.REDUCERS:
+        return Reason("reducer", "only sum, maximum and minimum reductions have an ANE op")
+    if not op.type.is_float:
+        return Reason("dtype", "a reduction of masks stays on the host")
+    return None
+
+
+def _check_reduce_window(op: Op) -> Reason | None:
+    reason = _check_reduce(op)
+    if reason is not None:
+        return reason
+    name = reduce_rules.reducer(op)
+    taps = int(np.prod(op.ints("window_dimensions")))
+    if taps > MAX_TAPS:
+        return Reason("taps", f"{taps} shifted slices are more than the {MAX_TAPS} that pay")
+    padded = op.attr("padding") is not None and any(int(v) for v in op.attr("padding"))
+    dilated = op.attr("base_dilations") is not None and any(
+        d != 1 for d in op.ints("base_dilations")
+    )
+    if name != "stablehlo.add" and (padded or dilated):
+        return Reason("pad", "a padded max or min window needs a pad value other than zero")
+    return None
+
+
+def _check_pad(op: Op) -> Reason | None:
+    value = constant_of(op.operands[1])
+    if value is None or float(np.asarray(value).flat[0]) != 0.0:
+        return Reason("ANE010", "the chip pads with zeros only")
+    if op.type.dtype == "i1":
+        return Reason("dtype", "padding a mask stays on the host")
+    shape = op.operands[0].type.shape
+    for extent, low, high in zip(
+        shape, op.ints("edge_padding_low"), op.ints("edge_padding_high"), strict=True
+    ):
+        if extent + min(low, 0) + min(high, 0) <= 0:
+            return Reason("empty", "padding crops the whole input away")
+    return None
+
+
+def _check_composite(op: Op) -> Reason | None:
+    name = op.attr("name").value
+    if name != "chlo.erf":
+        return Reason(NO_RULE, f"no lowering rule for {name} yet")
+    return None
+
+
+def _check_constant(op: Op) -> Reason | None:
+    array = graph.dense(op.attr("value"))
+    if array.dtype == np.bool_:
+        return None
+    array = array.astype(np.float32)
+    if np.isnan(array).any():
+        return Reason("nan", "the constant holds NaN, which the chip reads as a number")
+    small = np.abs(array[array != 0])
+    if small.size and float(small.min()) < 2.0**-25:
+        return Reason(
+            "vanishes",
+            f"the constant {float(small.min()):.3g} vanishes in fp16",
+            "use a value of at least 6e-8, or accept the host",
+        )
+    return None
+
+
+def _check_convert(op: Op) -> Reason | None:
+    return None
+
+
+def _check_arithmetic(op: Op) -> Reason | None:
+    if op.type.dtype == "i1":
+        return Reason("dtype", "arithmetic on masks stays on the host")
+    return None
+
+
+def _check_logical(op: Op) -> Reason | None:
+    if op.type.dtype != "i1":
+        return Reason("dtype", "the chip has no bit operations")
+    return None
+
+
+def _check_mask_movement(op: Op) -> Reason | None:
+    if op.type.dtype == "i1":
+        return Reason("dtype", "moving a mask stays on the host")
+    return None
+
+
+def constant_of(value: graph.Value) -> np.ndarray | None:
+    """Returns the constant behind a value, looking through broadcasts of a scalar."""
+    op = value.producer
+    while op is not None and op.name == "stablehlo.broadcast_in_dim":
+        value = op.operands[0]
+        op = value.producer
+    if op is None or op.name != "stablehlo.constant":
+        return None
+    return graph.dense(op.attr("value"))
+
+
+_CHECKS: dict[str, Callable[[Op], Reason | None]] = {
+    "stablehlo.dot_general": _check_precision,
+    "stablehlo.convolution": _check_convolution,
+    "stablehlo.reduce": _check_reduce,
+    "stablehlo.reduce_window": _check_reduce_window,
+    "stablehlo.pad": _check_pad,
+    "stablehlo.composite": _check_composite,
+    "stablehlo.constant": _check_constant,
+    **dict.fromkeys(
+        (f"stablehlo.{n}" for n in ("add", "subtract", "multiply", "divide", "maximum", "minimum")),
+        _check_arithmetic,
+    ),
+    **dict.fromkeys((f"stablehlo.{n}" for n in ("and", "or", "xor", "not")), _check_logical),
+    **dict.fromkeys(
+        (f"stablehlo.{n}" for n in ("slice", "concatenate", "reverse", "transpose")),
+        _check_mask_movement,
+    ),
+}

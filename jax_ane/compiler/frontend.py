@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes of a program -> normalised StableHLO -> the compiler's own graph.
+
+PJRT hands over a StableHLO portable artifact (VHLO bytecode). It is deserialised with jaxlib's own
+bindings, its function calls are inlined, and each block that may hold clusters (main, loop bodies,
+branches) becomes a `graph.Block`: plain Python records with integer indices, so that planning never
+touches MLIR objects (their hashes change when the module does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jaxlib.mlir import ir
+from jaxlib.mlir.dialects import stablehlo
+from jaxlib.mlir.passmanager import PassManager
+
+from jax_ane import _jax_internals as internals
+from jax_ane.compiler import graph
+
+# Regions of these ops are ordinary code: clusters may live there. Regions of all others (reducers,
+# comparators, scatter updates) are arguments of their op and must stay as they are.
+CODE_REGIONS = frozenset(
+    {"func.func", "stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation"}
+)
+_MAX_INLINED_OPS = 200_000
+
+
+def parse(program: bytes | str) -> ir.Module:
+    """Returns the program as a StableHLO module in a context of its own.
+
+    Args:
+        program: a StableHLO portable artifact, MLIR bytecode or MLIR text.
+
+    Raises:
+        ValueError: the bytes are none of the three.
+    """
+    context = internals.make_mlir_context()
+    data = program.encode() if isinstance(program, str) else program
+    errors: list[str] = []
+    # Plain bytecode and text parse directly; a portable artifact holds VHLO ops that only its
+    # own reader turns back into StableHLO.
+    readers = (
+        lambda: stablehlo.deserialize_portable_artifact(context, data),
+        lambda: ir.Module.parse(data, context=context),
+    )
+    if not data.startswith(b"ML\xefR") or b"StableHLO_v" not in data[:256]:
+        readers = readers[::-1]
+    for reader in readers:
+        try:
+            return reader()
+        except (ir.MLIRError, ValueError) as error:
+            errors.append(str(error).strip().splitlines()[0] if str(error).strip() else "no detail")
+    raise ValueError(
+        f"the program ({len(data)} bytes) is neither a StableHLO artifact nor MLIR: "
+        + "; ".join(dict.fromkeys(errors))
+    )
+
+
+def normalise(module: ir.Module) -> None:
+    """Inlines every call and drops what is then unused, in place."""
+    with module.context, ir.Location.unknown():
+        inline_calls(module)
+        PassManager.parse("builtin.module(symbol-dce)").run(module.operation)
+
+
+def inline_calls(module: ir.Module) -> None:
+    """Replaces each `func.call` by its callee's body, innermost callees first."""
+    functions = {
+        op.attributes["sym_name"].value: op
+        for op in module.body.operations
+        if op.operation.name == "func.func"
+    }
+    done: set[str] = set()
+    budget = [_MAX_INLINED_OPS]
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        done.add(name)
+        for call in list(_calls(functions[name].operation)):
+            callee = call.attributes["callee"].value
+            if callee not in functions:
+                continue
+            visit(callee)
+            target = functions[callee]
+            if not _is_inlinable(target):
+                continue
+            budget[0] -= len(target.regions[0].blocks[0].operations)
+            if budget[0] < 0:
+                return
+            with ir.InsertionPoint(call):
+                values = internals.inlined_func_call(
+                    target.operation, list(call.operands), call.location
+                )
+            for old, new in zip(call.results, values, strict=True):
+                old.replace_all_uses_with(new)
+            call.erase()
+
+    for name in functions:
+        visit(name)
+
+
+def _is_inlinable(function: ir.Operation) -> bool:
+    return len(function.regions[0].blocks) == 1
+
+
+def _calls(op: ir.Operation) -> Iterator[ir.Operation]:
+    for region in op.regions:
+        for block in region.blocks:
+            for inner in list(block.operations):
+                inner = inner.operation
+                if inner.name == "func.call":
+                    yield inner
+                elif inner.regions:
+                    yield from _calls(inner)
+
+
+def code_blocks(module: ir.Module) -> list[graph.Block]:
+    """Returns every block that may hold clusters, main's first."""
+    blocks: list[graph.Block] = []
+    decomposition_names = set(_decompositions(module.operation))
+    for op in module.body.operations:
+        op = op.operation
+        if op.name != "func.func":
+            continue
+        name = op.attributes["sym_name"].value
+        if name in decomposition_names:
+            continue  # the body of a composite: its caller decides as a whole
+        for block in op.regions[0].blocks:
+            _collect(block, name, blocks)
+    blocks.sort(key=lambda block: block.path != "main")
+    return blocks
+
+
+def _decompositions(op: ir.Operation) -> Iterator[str]:
+    for region in op.regions:
+        for block in region.blocks:
+            for inner in block.operations:
+                inner = inner.operation
+                if inner.name == "stablehlo.composite":
+                    yield inner.attributes["decomposition"].value
+                yield from _decompositions(inner)
+
+
+def _collect(block: ir.Block, path: str, blocks: list[graph.Block]) -> None:
+    blocks.append(graph.build_block(block, path))
+    for index, op in enumerate(block.operations):
+        op = op.operation
+        if op.name not in CODE_REGIONS:
+            continue
+        for number, region in enumerate(op.regions):
+            for inner in region.blocks:
+                label = f"{path}/{op.name.removeprefix('stablehlo.')}{index}.{number}"
+                _collect(inner, label, blocks)
+
+
+def serialise(module: ir.Module) -> bytes:
+    """Returns the module as MLIR bytecode, which XLA:CPU takes as it is."""
+    return internals.module_to_bytecode(module)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler's view of a block of StableHLO: values and ops as plain records.
+
+MLIR stays the truth; a record keeps its MLIR op so that lowering rules can read attributes, but all
+planning is done on the integer indices here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from jaxlib.mlir import ir
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TensorType:
+    """A ranked tensor: `shape` in elements, `dtype` in MLIR's spelling ("f32", "i1", "ui8")."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype in ("f16", "f32")
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Value:
+    """One SSA value of a block. `producer` is None for block arguments and outer values."""
+
+    index: int
+    type: TensorType | None  # None: not a ranked tensor (token, tuple)
+    mlir: ir.Value
+    producer: Op | None = None
+    users: list[Op] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(eq=False)
+class Op:
+    """One operation of a block. `operands` ends with what its regions capture."""
+
+    index: int
+    name: str
+    operands: list[Value]
+    results: list[Value]
+    mlir: ir.Operation
+
+    def attr(self, name: str) -> Any:
+        """Returns the MLIR attribute `name`, or None."""
+        attributes = self.mlir.attributes
+        return attributes[name] if name in attributes else None
+
+    def ints(self, name: str) -> tuple[int, ...]:
+        """Returns an integer-array attribute as a tuple."""
+        return tuple(int(i) for i in self.attr(name))
+
+    @cached_property
+    def location(self) -> Location:
+        return parse_location(str(self.mlir.location))
+
+    @property
+    def type(self) -> TensorType:
+        """The type of the first result, which must be a tensor."""
+        result = self.results[0].type
+        assert result is not None
+        return result
+
+    def signature(self) -> str:
+        """Returns the op with its types, as errors print it."""
+        operands = ", ".join(str(v.type) for v in self.operands)
+        return f"{self.name.removeprefix('stablehlo.')}({operands})"
+
+
+@dataclasses.dataclass(eq=False)
+class Block:
+    """One block of code: its ops in order, and the values its terminator returns."""
+
+    path: str
+    ops: list[Op]
+    arguments: list[Value]
+    returned: list[Value]
+    mlir: ir.Block
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Location:
+    """Where in the user's code an op comes from; `file` is "" when nothing is known."""
+
+    file: str = ""
+    line: int = 0
+    function: str = ""
+
+    def __str__(self) -> str:
+        if not self.file:
+            return "unknown location"
+        where = f" in {self.function}" if self.function else ""
+        return f"{self.file}:{self.line}{where}"
+
+
+_FRAME = re.compile(r'"([^"]*)"\("([^"]+)":(\d+):\d+')
+_PLAIN = re.compile(r'\("([^"]+)":(\d+):\d+')
+# Libraries whose frames are not the user's own code, if a caller outside of them is known.
+_LIBRARY = re.compile(r"[/\\](site|dist)-packages[/\\]|[/\\]jax_ane[/\\]|^<frozen")
+
+
+@lru_cache(maxsize=65536)
+def parse_location(text: str) -> Location:
+    """Returns the innermost frame of a printed MLIR location that is the user's own code."""
+    frames = [Location(file, int(line), name) for name, file, line in _FRAME.findall(text)]
+    frames = frames or [Location(file, int(line)) for file, line in _PLAIN.findall(text)]
+    own = [frame for frame in frames if not _LIBRARY.search(frame.file)]
+    return (own or frames or [Location()])[0]
+
+
+def build_block(block: ir.Block, path: str) -> Block:
+    """Reads one MLIR block into records."""
+    values: dict[ir.Value, Value] = {}
+    ops: list[Op] = []
+
+    def value_of(mlir: ir.Value) -> Value:
+        if mlir not in values:
+            values[mlir] = Value(len(values), tensor_type(mlir.type), mlir)
+        return values[mlir]
+
+    arguments = [value_of(argument) for argument in block.arguments]
+    returned: list[Value] = []
+    count = len(block.operations)
+    for position, wrapper in enumerate(block.operations):
+        mlir = wrapper.operation
+        operands = [value_of(v) for v in mlir.operands]
+        if position == count - 1:
+            returned = operands
+            break
+        if mlir.regions:
+            operands += [value_of(v) for v in _captured(mlir)]
+        op = Op(position, mlir.name, operands, [value_of(v) for v in mlir.results], mlir)
+        for result in op.results:
+            result.producer = op
+        for operand in dict.fromkeys(operands):
+            operand.users.append(op)
+        ops.append(op)
+    return Block(path, ops, arguments, returned, block)
+
+
+def _captured(op: ir.Operation) -> list[ir.Value]:
+    """Returns the values that regions of `op` use but do not define."""
+    inside: set[ir.Value] = set()
+    used: dict[ir.Value, None] = {}
+
+    def walk(owner: ir.Operation) -> None:
+        for region in owner.regions:
+            for block in region.blocks:
+                inside.update(block.arguments)
+                for inner in block.operations:
+                    inner = inner.operation
+                    inside.update(inner.results)
+                    used.update(dict.fromkeys(inner.operands))
+                    walk(inner)
+
+    walk(op)
+    return [v for v in used if v not in inside]
+
+
+@lru_cache(maxsize=65536)
+def _parse_type(text: str) -> TensorType | None:
+    match = re.fullmatch(r"tensor<((?:\d+x)*)([A-Za-z0-9_<>]+)>", text)
+    if match is None:
+        return None
+    return TensorType(tuple(int(d) for d in match[1].split("x")[:-1]), match[2])
+
+
+def tensor_type(mlir: ir.Type) -> TensorType | None:
+    """Returns a ranked static tensor type, or None for any other type."""
+    return _parse_type(str(mlir))
+
+
+def dense(attribute: Any) -> np.ndarray:
+    """Returns a dense elements attribute as a NumPy array of its full shape."""
+    attribute = ir.DenseElementsAttr(attribute)
+    type_ = tensor_type(attribute.type)
+    assert type_ is not None
+    if attribute.is_splat:
+        value = attribute.get_splat_value().value
+        return np.full(type_.shape, value, dtype=NUMPY_DTYPES[type_.dtype])
+    return np.array(attribute).reshape(type_.shape)
+
+
+NUMPY_DTYPES: dict[str, Any] = {
+    "f16": np.float16,
+    "f32": np.float32,
+    "f64": np.float64,
+    "i1": np.bool_,
+    "i8": np.int8,
+    "i16": np.int16,
+    "i32": np.int32,
+    "i64": np.int64,
+    "ui8": np.uint8,
+    "ui16": np.uint16,
+    "ui32": np.uint32,
+    "ui64": np.uint64,
+}

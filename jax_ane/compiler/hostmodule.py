@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rest of the module: clusters replaced by custom calls, ready for XLA:CPU.
+
+All planning was done on indices; here the module is changed. Each block is put into the order that
+makes its clusters contiguous (level, cluster, index), each cluster becomes one custom call that names
+its loaded program by id, and the cluster's ops are erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxlib.mlir import ir
+
+from jax_ane.compiler.graph import Op, Value
+from jax_ane.compiler.partition import Cluster, Plan
+
+TARGET = "jax_ane_program"  # the FFI handler's name (pjrt_plugin/runtime/ffi_handler.cc)
+
+
+def replace(plan: Plan, program_ids: Mapping[int, int]) -> None:
+    """Replaces the clusters of a block; `program_ids` maps cluster number to loaded program."""
+    if not plan.clusters:
+        return
+    _sort(plan)
+    for cluster in plan.clusters:
+        _outline(cluster, program_ids[cluster.number])
+
+
+def _sort(plan: Plan) -> None:
+    def key(op: Op) -> tuple[int, int, int]:
+        cluster = plan.cluster_of.get(op.index)
+        free = op.name in ("stablehlo.constant", "stablehlo.broadcast_in_dim") and (
+            plan.reasons[op.index].code == "constant"
+        )
+        level = -1 if free else plan.levels[op.index]
+        return level, -1 if cluster is None else cluster.number, op.index
+
+    terminator = plan.block.mlir.operations[len(plan.block.mlir.operations) - 1]
+    for op in sorted(plan.block.ops, key=key):
+        op.mlir.move_before(terminator.operation)
+
+
+def _outline(cluster: Cluster, program_id: int) -> None:
+    first = cluster.ops[0].mlir
+    context = first.context
+    results = [value.mlir.type for value in cluster.outputs]
+    with context, ir.Location.unknown(), ir.InsertionPoint(cluster.ops[-1].mlir):
+        call = ir.Operation.create(
+            "stablehlo.custom_call",
+            results=results,
+            operands=[value.mlir for value in cluster.inputs],
+            attributes={
+                "call_target_name": ir.StringAttr.get(TARGET),
+                "api_version": ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 4),
+                "backend_config": ir.DictAttr.get(
+                    {"program": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), program_id)}
+                ),
+                "has_side_effect": ir.BoolAttr.get(False),
+                # Row-major on every side: XLA:CPU is otherwise free to choose.
+                "operand_layouts": _layouts(cluster.inputs),
+                "result_layouts": _layouts(cluster.outputs),
+            },
+            loc=cluster.ops[-1].mlir.location,
+        )
+    for value, result in zip(cluster.outputs, call.results, strict=True):
+        value.mlir.replace_all_uses_with(result)
+    for op in reversed(cluster.ops):
+        op.mlir.erase()
+
+
+def _layouts(values: list[Value]) -> ir.ArrayAttr:
+    index = ir.IndexType.get()
+
+    def layout(value: Value) -> ir.Attribute:
+        assert value.type is not None
+        rank = len(value.type.shape)
+        order = ", ".join(map(str, range(rank - 1, -1, -1)))
+        text = f"dense<[{order}]> : tensor<{rank}x{index}>"
+        return ir.Attribute.parse(text if rank else f"dense<> : tensor<0x{index}>")
+
+    return ir.ArrayAttr.get([layout(value) for value in values])

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lowering: one rule a StableHLO op, from a cluster to a MIL program.
+
+A rule is a function `(context, op) -> mil.Value` registered under the op's name by `@lowers`. Values
+are kept *lazily broadcast*: the MIL shape of a value has the rank of its StableHLO type, with 1
+where the value does not vary, or is a rank-0 constant. Elementwise rules use that directly; rules
+that need every element ask for `context.dense(value)`. Rank 0 is MIL shape [1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from jax_ane.compiler import mil
+from jax_ane.compiler.graph import Op, TensorType, Value
+
+Rule = Callable[["Context", Op], mil.Value]
+RULES: dict[str, Rule] = {}
+
+_MAX_BOUNDARY_WIDTH = 16384  # the narrowest chip's axis limit
+_ROW_ELEMENTS = 32  # 64 bytes of fp16: rows this long need no padding
+
+
+def lowers(*names: str) -> Callable[[Rule], Rule]:
+    """Registers a rule for ops by name; a second rule for a name raises."""
+
+    def register(rule: Rule) -> Rule:
+        for name in names:
+            if name in RULES:
+                raise ValueError(f"two lowering rules for {name}")
+            RULES[name] = rule
+        return rule
+
+    return register
+
+
+def mil_shape(type_: TensorType) -> tuple[int, ...]:
+    """Returns the MIL shape of a StableHLO tensor (rank 0 becomes [1])."""
+    return type_.shape or (1,)
+
+
+def boundary_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Folds a shape so that rows are long: the same elements in order, rank at most 3.
+
+    Rows at a program's border are padded to 64 bytes, so trailing axes are merged until a row is a
+    multiple of 32 elements (or everything is one row).
+    """
+    dims = list(shape)
+    width = dims.pop()
+    while dims and width % _ROW_ELEMENTS and width * dims[-1] <= _MAX_BOUNDARY_WIDTH:
+        width *= dims.pop()
+    if not dims:
+        return (1, width)
+    height = dims.pop()
+    return (math.prod(dims), height, width) if dims else (height, width)
+
+
+class Context:
+    """State of one cluster's lowering: the builder and the values lowered so far."""
+
+    def __init__(self) -> None:
+        self.builder = mil.Builder()
+        self._values: dict[int, mil.Value] = {}
+
+    # -- values ------------------------------------------------------------------
+
+    def bind_input(self, value: Value) -> None:
+        """Declares `value` a program input; masks cross the border as fp16 0 and 1."""
+        assert value.type is not None
+        shape = mil_shape(value.type)
+        held = self.builder.input(mil.Type("fp16", boundary_shape(shape)))
+        held = self.reshape(held, shape)
+        if value.type.dtype == "i1":
+            held = self.to_bool(held)
+        self._values[value.index] = held
+
+    def bind_output(self, value: Value) -> None:
+        """Makes `value` a program output."""
+        assert value.type is not None
+        held = self.dense(value)
+        if held.type.dtype == "bool":
+            held = self.to_fp16(held)
+        held = self.reshape(held, boundary_shape(mil_shape(value.type)))
+        if held.op is None or held.op.opcode == "const" or held in self.builder.program.outputs:
+            held = self.op("mul", {"x": held, "y": self.constant(1.0)})
+        self.builder.program.outputs.append(held)
+
+    def set(self, value: Value, lowered: mil.Value) -> None:
+        self._values[value.index] = lowered
+
+    def get(self, value: Value) -> mil.Value:
+        """Returns the lowered value, lazily broadcast."""
+        if value.index not in self._values:
+            assert value.producer is not None
+            self.lower(value.producer)  # a constant, or a broadcast of one
+        return self._values[value.index]
+
+    def dense(self, value: Value) -> mil.Value:
+        """Returns the lowered value with every element of its type present."""
+        assert value.type is not None
+        return self.expand(self.get(value), mil_shape(value.type))
+
+    def ranked(self, value: Value) -> mil.Value:
+        """Returns the lowered value with its type's rank; axes of 1 may still be broadcast."""
+        held = self.get(value)
+        assert value.type is not None
+        rank = len(mil_shape(value.type))
+        return held if len(held.shape) == rank else self.expand(held, (1,) * rank)
+
+    def lower(self, op: Op) -> None:
+        self.builder.location = op.location
+        self.set(op.results[0], RULES[op.name](self, op))
+
+    # -- ops ---------------------------------------------------------------------
+
+    def op(self, opcode: str, inputs: dict, **params) -> mil.Value:
+        return self.builder.op(opcode, inputs, **params)
+
+    def constant(self, array: np.ndarray | float) -> mil.Value:
+        return self.builder.constant(array)
+
+    def expand(self, held: mil.Value, shape: tuple[int, ...]) -> mil.Value:
+        """Broadcasts to `shape`. Adding zeros is MIL's way: `tile` is not safe on the chip."""
+        if held.shape == shape:
+            return held
+        if held.type.dtype == "bool":
+            return self.to_bool(self.expand(self.to_fp16(held), shape))
+        if held.constant is not None and held.shape == ():
+            return self.builder.constant(np.full(shape, held.constant)) if math.prod(
+                shape
+            ) > 1 else self.op(
+                "add", {"x": held, "y": self._zeros(shape)}
+            )
+        missing = tuple(
+            want if have == 1 else 1 for have, want in zip(held.shape, shape, strict=True)
+        )
+        return self.op("add", {"x": held, "y": self._zeros(missing)})
+
+    def _zeros(self, shape: tuple[int, ...]) -> mil.Value:
+        value = mil.Value(mil.Type("fp16", shape))
+        value.op = mil.Op(
+            "const", {}, {}, value, self.builder.location, np.zeros(shape, np.float16)
+        )
+        self.builder.program.ops.append(value.op)
+        return value
+
+    def reshape(self, held: mil.Value, shape: Sequence[int]) -> mil.Value:
+        shape = tuple(shape)
+        return held if held.shape == shape else self.op("reshape", {"x": held}, shape=shape)
+
+    def transpose(self, held: mil.Value, perm: Sequence[int]) -> mil.Value:
+        perm = tuple(perm)
+        if perm == tuple(range(len(perm))):
+            return held
+        return self.op("transpose", {"x": held}, perm=perm)
+
+    def slice(
+        self,
+        held: mil.Value,
+        begin: Sequence[int],
+        size: Sequence[int],
+        stride: Sequence[int] | None = None,
+    ) -> mil.Value:
+        """Takes `size[i]` elements of axis i from `begin[i]`, `stride[i]` apart."""
+        stride = tuple(stride or (1,) * len(size))
+        if all(s == 1 for s in stride):
+            if tuple(size) == held.shape:
+                return held
+            return self.op("slice_by_size", {"x": held}, begin=tuple(begin), size=tuple(size))
+        end = tuple(b + (n - 1) * s + 1 for b, n, s in zip(begin, size, stride, strict=True))
+        return self.op(
+            "slice_by_index", {"x": held}, begin=tuple(begin), end=end, stride=stride
+        )
+
+    def concat(self, values: Sequence[mil.Value], axis: int) -> mil.Value:
+        if len(values) == 1:
+            return values[0]
+        return self.op("concat", {"values": values}, axis=axis, interleave=False)
+
+    def to_fp16(self, mask: mil.Value) -> mil.Value:
+        return self.op(
+            "select", {"cond": mask, "a": self.constant(1.0), "b": self.constant(0.0)}
+        )
+
+    def to_bool(self, number: mil.Value) -> mil.Value:
+        return self.op("not_equal", {"x": number, "y": self.constant(0.0)})
+
+    def finish(self) -> mil.Program:
+        return self.builder.program
+
+
+def _load_rules() -> None:
+    from jax_ane.compiler.lower import conv, dot, elementwise, reduce, shape  # noqa: F401
+
+
+_load_rules()

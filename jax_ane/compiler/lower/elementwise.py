@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lowering of elementwise ops: arithmetic, comparison, masks, selection, tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jax_ane.compiler import graph, mil
+from jax_ane.compiler.graph import Op
+from jax_ane.compiler.lower import Context, lowers
+
+UNARY = {
+    "stablehlo.abs": "abs",
+    "stablehlo.ceil": "ceil",
+    "stablehlo.exponential": "exp",
+    "stablehlo.floor": "floor",
+    "stablehlo.logistic": "sigmoid",
+    "stablehlo.sign": "sign",
+    "stablehlo.sqrt": "sqrt",
+    "stablehlo.tanh": "tanh",
+}
+BINARY = {
+    "stablehlo.add": "add",
+    "stablehlo.divide": "real_div",
+    "stablehlo.maximum": "maximum",
+    "stablehlo.minimum": "minimum",
+    "stablehlo.multiply": "mul",
+    "stablehlo.subtract": "sub",
+}
+COMPARE = {
+    "EQ": "equal",
+    "NE": "not_equal",
+    "LT": "less",
+    "LE": "less_equal",
+    "GT": "greater",
+    "GE": "greater_equal",
+}
+# Masks are computed as the numbers 0 and 1: the chip has no logical ops.
+LOGICAL = {"stablehlo.and": "mul", "stablehlo.or": "maximum", "stablehlo.xor": "not_equal"}
+
+
+@lowers(*UNARY)
+def lower_unary(context: Context, op: Op) -> mil.Value:
+    return context.op(UNARY[op.name], {"x": context.get(op.operands[0])})
+
+
+@lowers("stablehlo.rsqrt")
+def lower_rsqrt(context: Context, op: Op) -> mil.Value:
+    # The smallest epsilon that fp16 holds: MIL's default of 1e-12 would vanish.
+    return context.op("rsqrt", {"x": context.get(op.operands[0])}, epsilon=np.float16(6e-8))
+
+
+@lowers("stablehlo.negate")
+def lower_negate(context: Context, op: Op) -> mil.Value:
+    return context.op("mul", {"x": context.get(op.operands[0]), "y": context.constant(-1.0)})
+
+
+@lowers(*BINARY)
+def lower_binary(context: Context, op: Op) -> mil.Value:
+    x, y = (context.get(v) for v in op.operands)
+    if x.constant is not None and y.constant is not None:
+        x = context.ranked(op.operands[0])  # folding is a pass's business; keep the rank
+    return context.op(BINARY[op.name], {"x": x, "y": y})
+
+
+@lowers("stablehlo.compare")
+def lower_compare(context: Context, op: Op) -> mil.Value:
+    direction = comparison_direction(op)
+    if op.operands[0].type.dtype == "i1":
+        x, y = (context.to_fp16(context.get(v)) for v in op.operands)
+    else:
+        x, y = (context.get(v) for v in op.operands)
+    return context.op(COMPARE[direction], {"x": x, "y": y})
+
+
+def comparison_direction(op: Op) -> str:
+    """Returns "EQ", "NE", "LT", "LE", "GT" or "GE"."""
+    return str(op.attr("comparison_direction")).split()[-1].rstrip(">")
+
+
+@lowers(*LOGICAL)
+def lower_logical(context: Context, op: Op) -> mil.Value:
+    x, y = (context.to_fp16(context.get(v)) for v in op.operands)
+    number = context.op(LOGICAL[op.name], {"x": x, "y": y})
+    return number if number.type.dtype == "bool" else context.to_bool(number)
+
+
+@lowers("stablehlo.not")
+def lower_not(context: Context, op: Op) -> mil.Value:
+    number = context.to_fp16(context.get(op.operands[0]))
+    return context.op("equal", {"x": number, "y": context.constant(0.0)})
+
+
+@lowers("stablehlo.select")
+def lower_select(context: Context, op: Op) -> mil.Value:
+    predicate, on_true, on_false = op.operands
+    cond = context.get(predicate)
+    if predicate.type.shape != op.type.shape and cond.shape == (1,):
+        cond = context.reshape(cond, (1,) * len(op.type.shape))
+    if op.type.dtype == "i1":
+        a, b = (context.to_fp16(context.get(v)) for v in (on_true, on_false))
+        return context.to_bool(context.op("select", {"cond": cond, "a": a, "b": b}))
+    a, b = context.get(on_true), context.get(on_false)
+    return context.op("select", {"cond": cond, "a": a, "b": b})
+
+
+@lowers("stablehlo.clamp")
+def lower_clamp(context: Context, op: Op) -> mil.Value:
+    low, value, high = op.operands
+    rank = len(op.type.shape)
+
+    def bound(operand: graph.Value) -> mil.Value:
+        held = context.get(operand)
+        if operand.type.shape == () and rank and held.shape == (1,):
+            return context.reshape(held, (1,) * rank)
+        return held
+
+    raised = context.op("maximum", {"x": context.get(value), "y": bound(low)})
+    return context.op("minimum", {"x": raised, "y": bound(high)})
+
+
+@lowers("stablehlo.convert")
+def lower_convert(context: Context, op: Op) -> mil.Value:
+    source = context.get(op.operands[0])
+    if op.operands[0].type.dtype == "i1":
+        return context.to_fp16(source)
+    if op.type.dtype == "i1":
+        return context.to_bool(source)
+    # Every float of a cluster is fp16, so this is the identity; the cast pass removes it.
+    return context.op("cast", {"x": source}, dtype="fp16")
+
+
+@lowers("stablehlo.composite")
+def lower_composite(context: Context, op: Op) -> mil.Value:
+    # The only composite that partitioning admits: chlo.erf.
+    return context.op("erf", {"x": context.get(op.operands[0])})

@@ -1,0 +1,437 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The MIL IR: values, ops, a builder that infers types, a verifier and the text printer.
+
+A `Program` is one straight line of ops on fp16 (and interior bool) tensors. Shapes are checked as
+each op is built, so a wrong lowering fails in its own rule; `verify` runs the same inference over
+the whole program after passes. `to_text` prints the dialect that Apple's in-memory compiler takes:
+every optional argument is a named constant, floats are hexadecimal, names sort in logical order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jax_ane.compiler import blob
+from jax_ane.compiler.graph import Location
+
+_INLINE_LIMIT = 16  # elements; larger constants go to a blob file
+
+
+class MilBuildError(ValueError):
+    """An op was given operands or parameters that MIL does not allow."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Type:
+    """A MIL tensor type: `dtype` is "fp16" or "bool"."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        if not self.shape:
+            return self.dtype
+        return f"tensor<{self.dtype}, [{', '.join(map(str, self.shape))}]>"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Value:
+    """One SSA value; `op` is None for program inputs."""
+
+    type: Type
+    op: Op | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def constant(self) -> np.ndarray | None:
+        """The value, if it is a compile-time constant."""
+        return self.op.value if self.op is not None else None
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Op:
+    """One operation. `inputs` are run-time operands, `params` compile-time ones by MIL name."""
+
+    opcode: str
+    inputs: dict[str, Value | tuple[Value, ...]]
+    params: dict[str, Any]
+    result: Value
+    location: Location
+    value: np.ndarray | None = None  # of a "const"
+
+    def operands(self) -> Iterable[Value]:
+        for operand in self.inputs.values():
+            if isinstance(operand, tuple):
+                yield from operand
+            else:
+                yield operand
+
+    def replace_operands(self, replacement: Mapping[int, Value]) -> None:
+        """Replaces operands; `replacement` maps `id(old)` to the new value."""
+        for name, operand in self.inputs.items():
+            if isinstance(operand, tuple):
+                self.inputs[name] = tuple(replacement.get(id(v), v) for v in operand)
+            else:
+                self.inputs[name] = replacement.get(id(operand), operand)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Program:
+    """A MIL program: inputs, ops in order, outputs."""
+
+    inputs: list[Value] = dataclasses.field(default_factory=list)
+    ops: list[Op] = dataclasses.field(default_factory=list)
+    outputs: list[Value] = dataclasses.field(default_factory=list)
+
+    def input_names(self) -> list[str]:
+        return [f"a{i:03d}" for i in range(len(self.inputs))]
+
+    def output_names(self) -> list[str]:
+        return [f"r{i:03d}" for i in range(len(self.outputs))]
+
+
+# ---------------------------------------------------------------------------- inference
+
+
+def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the NumPy broadcast of shapes, or raises MilBuildError."""
+    try:
+        return tuple(np.broadcast_shapes(*shapes))
+    except ValueError:
+        raise MilBuildError(f"shapes {shapes} do not broadcast") from None
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise MilBuildError(message)
+
+
+def _elementwise(result_dtype: str, names: tuple[str, ...], dtypes: tuple[str, ...]) -> Callable:
+    def infer(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+        for name, dtype in zip(names, dtypes, strict=True):
+            _require(inputs[name].type.dtype == dtype, f"operand {name} must be {dtype}")
+        return Type(result_dtype, broadcast_shapes(*(inputs[name].shape for name in names)))
+
+    return infer
+
+
+def _infer_matmul(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x, y = inputs["x"].shape, inputs["y"].shape
+    _require(len(x) >= 2 and len(y) >= 2, "matmul needs rank 2 or more")
+    m, k = (x[-1], x[-2]) if params["transpose_x"] else (x[-2], x[-1])
+    k2, n = (y[-1], y[-2]) if params["transpose_y"] else (y[-2], y[-1])
+    _require(k == k2, f"matmul contracts {k} with {k2}")
+    return Type("fp16", (*broadcast_shapes(x[:-2], y[:-2]), m, n))
+
+
+def _infer_conv(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x, weight = inputs["x"].shape, inputs["weight"].shape
+    _require(len(x) == 4 and len(weight) == 4, "conv needs rank 4")
+    _require(x[1] == weight[1] * params["groups"], "conv channels and groups disagree")
+    spatial = []
+    for axis in range(2):
+        window = (weight[2 + axis] - 1) * params["dilations"][axis] + 1
+        padded = x[2 + axis] + sum(params["pad"][2 * axis : 2 * axis + 2])
+        spatial.append((padded - window) // params["strides"][axis] + 1)
+    return Type("fp16", (x[0], weight[0], *spatial))
+
+
+def _infer_reshape(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x = inputs["x"].type
+    _require(x.size == math.prod(params["shape"]), f"reshape {x} to {params['shape']}")
+    return Type(x.dtype, tuple(params["shape"]))
+
+
+def _infer_transpose(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x, perm = inputs["x"].type, params["perm"]
+    _require(sorted(perm) == list(range(len(x.shape))), f"perm {perm} of {x}")
+    return Type(x.dtype, tuple(x.shape[i] for i in perm))
+
+
+def _infer_slice_by_size(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x = inputs["x"].type
+    for size, begin, extent in zip(params["size"], params["begin"], x.shape, strict=True):
+        _require(0 <= begin and size > 0 and begin + size <= extent, f"slice of {x}: {params}")
+    return Type(x.dtype, tuple(params["size"]))
+
+
+def _infer_slice_by_index(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x = inputs["x"].type
+    shape = []
+    for begin, end, stride, extent in zip(
+        params["begin"], params["end"], params["stride"], x.shape, strict=True
+    ):
+        _require(0 <= begin < end <= extent and stride > 0, f"slice of {x}: {params}")
+        shape.append(-(-(end - begin) // stride))
+    return Type(x.dtype, tuple(shape))
+
+
+def _infer_concat(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    values, axis = inputs["values"], params["axis"]
+    first = values[0].type
+    for value in values:
+        same = all(
+            a == b for i, (a, b) in enumerate(zip(value.shape, first.shape, strict=True))
+            if i != axis
+        )
+        _require(same and value.type.dtype == first.dtype, "concat of unequal shapes")
+    shape = list(first.shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    return Type(first.dtype, tuple(shape))
+
+
+def _infer_pad(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x, pad = inputs["x"].type, params["pad"]
+    _require(len(pad) == 2 * len(x.shape) and min(pad) >= 0, f"pad {pad} of {x}")
+    return Type(
+        x.dtype, tuple(d + pad[2 * i] + pad[2 * i + 1] for i, d in enumerate(x.shape))
+    )
+
+
+def _infer_reduce(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x, axes = inputs["x"].type, set(params["axes"])
+    keep = params["keep_dims"]
+    shape = tuple(1 if i in axes else d for i, d in enumerate(x.shape) if keep or i not in axes)
+    return Type("fp16", shape)
+
+
+def _infer_same(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    return inputs["x"].type
+
+
+_UNARY = _elementwise("fp16", ("x",), ("fp16",))
+_BINARY = _elementwise("fp16", ("x", "y"), ("fp16", "fp16"))
+_COMPARE = _elementwise("bool", ("x", "y"), ("fp16", "fp16"))
+
+INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
+    **dict.fromkeys(
+        ("abs", "ceil", "erf", "exp", "floor", "relu", "rsqrt", "sigmoid", "sign", "sqrt", "tanh",
+         "square", "log", "inverse", "sin", "cos", "clip"),
+        _UNARY,
+    ),
+    **dict.fromkeys(("add", "sub", "mul", "real_div", "maximum", "minimum", "pow"), _BINARY),
+    **dict.fromkeys(
+        ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), _COMPARE
+    ),
+    "select": _elementwise("fp16", ("cond", "a", "b"), ("bool", "fp16", "fp16")),
+    "cast": _infer_same,
+    "matmul": _infer_matmul,
+    "conv": _infer_conv,
+    "reshape": _infer_reshape,
+    "transpose": _infer_transpose,
+    "slice_by_size": _infer_slice_by_size,
+    "slice_by_index": _infer_slice_by_index,
+    "concat": _infer_concat,
+    "pad": _infer_pad,
+    "reverse": _infer_same,
+    **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min"), _infer_reduce),
+}
+
+
+# ---------------------------------------------------------------------------- builder
+
+
+class Builder:
+    """Appends ops to a program. `location` is stamped on each op built."""
+
+    def __init__(self) -> None:
+        self.program = Program()
+        self.location = Location()
+        self._constants: dict[tuple[Any, ...], Value] = {}
+
+    def input(self, type_: Type) -> Value:
+        value = Value(type_)
+        self.program.inputs.append(value)
+        return value
+
+    def op(
+        self,
+        opcode: str,
+        inputs: Mapping[str, Value | Sequence[Value]],
+        **params: Any,
+    ) -> Value:
+        """Appends `opcode` and returns its result.
+
+        Raises:
+            MilBuildError: the operands do not fit the op.
+        """
+        held = {k: v if isinstance(v, Value) else tuple(v) for k, v in inputs.items()}
+        result = Value(INFER[opcode](held, params))
+        result.op = Op(opcode, held, params, result, self.location)
+        self.program.ops.append(result.op)
+        return result
+
+    def constant(self, array: np.ndarray | float) -> Value:
+        """Returns an fp16 constant; a one-element array becomes a scalar."""
+        array = to_fp16(np.asarray(array))
+        if array.size == 1:
+            array = array.reshape(())
+        key = (array.shape, array.tobytes())
+        if key not in self._constants:
+            value = Value(Type("fp16", array.shape))
+            value.op = Op("const", {}, {}, value, self.location, array)
+            self.program.ops.append(value.op)
+            self._constants[key] = value
+        return self._constants[key]
+
+
+def to_fp16(array: np.ndarray) -> np.ndarray:
+    """Rounds to fp16; infinities and values beyond its range become +-65504.
+
+    MIL text has no spelling for infinities; a mask of -inf or -1e30 becomes the most negative
+    number, which `exp` takes to 0.
+    """
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return np.where(np.isinf(half), np.copysign(np.float16(65504), half), half).astype(np.float16)
+
+
+# ---------------------------------------------------------------------------- verifier
+
+
+def verify(program: Program) -> None:
+    """Checks order, types and outputs of a program.
+
+    Raises:
+        MilBuildError: naming the op and the rule that it breaks.
+    """
+    defined = {id(value) for value in program.inputs}
+    for op in program.ops:
+        for operand in op.operands():
+            _require(id(operand) in defined, f"{op.opcode} uses a value before its definition")
+        if op.opcode != "const":
+            inferred = INFER[op.opcode](op.inputs, op.params)
+            _require(inferred == op.result.type, f"{op.opcode}: {inferred} != {op.result.type}")
+        defined.add(id(op.result))
+    for value in program.outputs:
+        _require(id(value) in defined, "an output is never computed")
+        _require(value.op is not None, "an output is an input unchanged")
+        _require(value.type.dtype == "fp16", "an output is not fp16")
+
+
+# ---------------------------------------------------------------------------- printer
+
+
+@dataclasses.dataclass(frozen=True)
+class Printed:
+    """A program as the device takes it: UTF-8 text and blob files by their path in the text."""
+
+    text: str
+    blobs: dict[str, bytes]
+
+
+_HEADER = (
+    "program(1.3)\n"
+    '[buildInfo = dict<string, string>({{"coremlc-component-MIL", "3510.2.1"}, '
+    '{"coremlc-version", "3505.4.1"}})]\n'
+)
+
+
+class _Printer:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.names: dict[int, str] = {}
+        self.lines: list[str] = []
+        self.blobs: dict[str, bytes] = {}
+        self.params: dict[str, str] = {}
+
+    def run(self) -> Printed:
+        program = self.program
+        for value, name in zip(program.inputs, program.input_names(), strict=True):
+            self.names[id(value)] = name
+        for value, name in zip(program.outputs, program.output_names(), strict=True):
+            self.names[id(value)] = name
+        for op in program.ops:
+            self.print_op(op)
+        arguments = ", ".join(
+            f"{value.type} {name}"
+            for value, name in zip(program.inputs, program.input_names(), strict=True)
+        )
+        body = "\n".join(f"        {line}" for line in self.lines)
+        returned = ", ".join(program.output_names())
+        text = (
+            f"{_HEADER}{{\n    func main<ios18>({arguments}) {{\n{body}\n"
+            f"    }} -> ({returned});\n}}\n"
+        )
+        return Printed(text, self.blobs)
+
+    def name(self, value: Value) -> str:
+        return self.names.setdefault(id(value), f"v{len(self.names):04d}")
+
+    def print_op(self, op: Op) -> None:
+        if op.value is not None:
+            name = self.name(op.result)
+            self.const(name, str(op.result.type), self.literal(op.value, name))
+            return
+        arguments = []
+        for key, operand in op.inputs.items():
+            text = (
+                f"({', '.join(self.name(v) for v in operand)})"
+                if isinstance(operand, tuple)
+                else self.name(operand)
+            )
+            arguments.append(f"{key} = {text}")
+        arguments += [f"{key} = {self.param(value)}" for key, value in op.params.items()]
+        name = self.name(op.result)
+        self.lines.append(
+            f"{op.result.type} {name} = {op.opcode}({', '.join(arguments)})"
+            f'[name = string("{name}")];'
+        )
+
+    def const(self, name: str, type_: str, literal: str) -> None:
+        self.lines.append(f'{type_} {name} = const()[name = string("{name}"), val = {literal}];')
+
+    def literal(self, array: np.ndarray, name: str) -> str:
+        type_ = Type("fp16", array.shape)
+        if array.ndim == 0:
+            return f"fp16({_hex(array[()])})"
+        if array.size <= _INLINE_LIMIT:
+            return f"{type_}({_nested(array)})"
+        path = f"@model_path/weights/{name}.bin"
+        self.blobs[path] = blob.write([array])
+        return f'{type_}(BLOBFILE(path = string("{path}"), offset = uint64(64)))'
+
+    def param(self, value: Any) -> str:
+        """Returns the name of the constant that holds a parameter, made once a program."""
+        if isinstance(value, bool):
+            type_, literal = "bool", f"bool({str(value).lower()})"
+        elif isinstance(value, int):
+            type_, literal = "int32", f"int32({value})"
+        elif isinstance(value, str):
+            type_, literal = "string", f'string("{value}")'
+        elif isinstance(value, np.floating):
+            type_, literal = "fp16", f"fp16({_hex(value)})"
+        else:
+            type_ = f"tensor<int32, [{len(value)}]>"
+            literal = f"{type_}([{', '.join(map(str, value))}])"
+        if literal not in self.params:
+            name = self.params[literal] = f"k{len(self.params):04d}"
+            self.const(name, type_, literal)
+        return self.params[literal]
+
+
+def _hex(value: Any) -> str:
+    return float(value).hex()
+
+
+def _nested(array: np.ndarray) -> str:
+    if array.ndim == 1:
+        return f"[{', '.join(_hex(v) for v in array)}]"
+    return f"[{', '.join(_nested(row) for row in array)}]"
+
+
+def to_text(program: Program) -> Printed:
+    """Prints a verified program as MIL text and its blob files."""
+    return _Printer(program).run()

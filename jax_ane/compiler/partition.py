@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which ops of a block go to the ANE, as which clusters, and why.
+
+Ops alternate between two kinds along every path: those the ANE can run and those it cannot. An op's
+*level* is the largest number of alternations on any path that ends at it; all ops of one level are of
+one kind, so the connected groups of ANE ops of one level are convex by construction: sorting a block
+by (level, cluster, index) is always a valid order.
+
+A cluster is kept only around heavy ops. In `auto`, arithmetic joins where it lies *between* heavy
+ops of its cluster, data movement also on either side, and bias adds and relus also after them. That keeps optimiser arithmetic, losses and statistics in float32 on the host.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from jax_ane.compiler import able, flops, graph, optable
+from jax_ane.compiler.able import Reason
+from jax_ane.compiler.graph import Block, Op, Value
+from jax_ane.compiler.optable import Kind
+
+_ROUNDS = 16  # pruning converges in two or three; the cap only bounds a surprise
+
+HEAVY = Reason("heavy", "a matrix product or convolution: what the engine is for")
+BETWEEN = Reason("between", "lies between matrix products, so its data stays on the engine")
+MOVED = Reason("movement", "moves data next to a matrix product")
+EPILOGUE = Reason("epilogue", "bias or relu of a matrix product's result")
+LEGAL = Reason("legal", "placement='ane' puts everything legal on the engine")
+ASKED_HOST = Reason("placement", "placement='host' keeps everything on the host")
+NOT_BETWEEN = Reason(
+    "not-between",
+    "float32 on the host costs nothing here: no matrix product needs it on the engine",
+    "use jax_ane.config(placement='ane') to force it",
+)
+STATE = Reason(
+    "state", "updates a value that the program takes and returns; float32 keeps small updates"
+)
+FREE = Reason("constant", "a constant, copied to wherever it is used")
+SHARDED = Reason("sharded", "programs over several devices run on the host for now")
+
+
+@dataclasses.dataclass(eq=False)
+class Cluster:
+    """Ops of one future ANE program. Inputs and outputs are in order of first use."""
+
+    number: int
+    level: int
+    ops: list[Op]
+    inputs: list[Value] = dataclasses.field(default_factory=list)
+    outputs: list[Value] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(eq=False)
+class Plan:
+    """A block's clusters, each op's reason, and the order that makes clusters contiguous."""
+
+    block: Block
+    clusters: list[Cluster]
+    reasons: list[Reason]  # by op index
+    cluster_of: dict[int, Cluster]  # op index -> cluster
+    levels: list[int]
+
+
+def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
+    """Decides each op's place.
+
+    Args:
+        block: the block, as the frontend read it.
+        placement: the flag's value: "auto", "ane" or "host".
+        sharded: the program runs on several devices, which keeps it on the host for now.
+    """
+    ops = block.ops
+    if placement == "host" or sharded:
+        reason = SHARDED if sharded else ASKED_HOST
+        return Plan(block, [], [reason] * len(ops), {}, [0] * len(ops))
+    free = _free_ops(ops)
+    reasons: list[Reason | None] = [None] * len(ops)
+    for op in ops:
+        reasons[op.index] = FREE if op.index in free else _refusal(op, free)
+    if placement == "auto":
+        for op in _state_updates(block):
+            reasons[op.index] = reasons[op.index] or STATE
+    on_ane = {op.index for op in ops if reasons[op.index] is None}
+    for _ in range(_ROUNDS):
+        levels = _levels(block, on_ane, free)
+        groups = _groups(ops, on_ane, levels, free)
+        kept, why = _prune(groups, placement)
+        for index in on_ane - kept:
+            reasons[index] = NOT_BETWEEN
+        if kept == on_ane:
+            break
+        on_ane = kept
+    for index in on_ane:
+        reasons[index] = why[index]
+    clusters = [
+        Cluster(number, levels[group[0].index], group) for number, group in enumerate(groups)
+    ]
+    for cluster in clusters:
+        _connect(cluster, block, free)
+    final = [reason or FREE for reason in reasons]
+    cluster_of = {op.index: cluster for cluster in clusters for op in cluster.ops}
+    return Plan(block, clusters, final, cluster_of, levels)
+
+
+def drop_cluster(plan: Plan, cluster: Cluster, reason: Reason) -> None:
+    """Sends a cluster back to the host, in place. Levels stay a valid order."""
+    plan.clusters.remove(cluster)
+    for op in cluster.ops:
+        plan.reasons[op.index] = reason
+        del plan.cluster_of[op.index]
+
+
+# ---------------------------------------------------------------------------- labels
+
+
+def _free_ops(ops: list[Op]) -> set[int]:
+    """Returns constants and broadcasts of scalar constants: copied into every user."""
+    free: set[int] = set()
+    for op in ops:
+        if op.name == "stablehlo.constant" or (
+            op.name == "stablehlo.broadcast_in_dim"
+            and op.operands[0].producer is not None
+            and op.operands[0].producer.index in free
+            and op.operands[0].type is not None
+            and op.operands[0].type.size == 1
+        ):
+            free.add(op.index)
+    return free
+
+
+def _refusal(op: Op, free: set[int]) -> Reason | None:
+    reason = able.refusal(op)
+    if reason is not None:
+        return reason
+    for operand in op.operands:
+        producer = operand.producer
+        if producer is None or producer.index not in free:
+            continue
+        while producer is not None and producer.name != "stablehlo.constant":
+            producer = producer.operands[0].producer
+        if producer is None:
+            continue
+        reason = able.refusal(producer)
+        if reason is not None and not _is_initial_value(op, operand):
+            return reason
+        if op.name in ("stablehlo.multiply", "stablehlo.divide") and _overflows(producer):
+            return Reason("overflows", "multiplies by a constant beyond fp16's 65504")
+    return None
+
+
+def _is_initial_value(op: Op, operand: Value) -> bool:
+    return op.name.startswith("stablehlo.reduce") and operand is op.operands[-1]
+
+
+def _overflows(op: Op) -> bool:
+    array = np.abs(graph.dense(op.attr("value")).astype(np.float32))
+    return bool((array > 65504).any())
+
+
+def _state_updates(block: Block) -> Iterable[Op]:
+    """Yields adds and subtracts on a path of such ops from an argument to a returned value.
+
+    That is how a parameter is updated, also several times in one program. In fp16 an update below
+    2^-11 of its parameter would be lost.
+    """
+    names = ("stablehlo.add", "stablehlo.subtract")
+    carried = {value.index for value in block.arguments}
+    forward: list[Op] = []
+    for op in block.ops:
+        if op.name in names and op.type.shape and any(
+            v.index in carried and v.type == op.type for v in op.operands
+        ):
+            carried.add(op.results[0].index)
+            forward.append(op)
+    reaching = {value.index for value in block.returned}
+    for op in reversed(forward):
+        if op.results[0].index in reaching:
+            reaching.update(v.index for v in op.operands if v.index in carried)
+            yield op
+
+
+# ---------------------------------------------------------------------------- clusters
+
+
+def _has_effect(op: Op) -> bool:
+    attribute = op.attr("has_side_effect")
+    return (attribute is not None and bool(attribute)) or any(
+        v.type is None for v in (*op.operands, *op.results)
+    )
+
+
+def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
+    levels = [0] * len(block.ops)
+    effect_level = 0
+    for op in block.ops:
+        kind = op.index in on_ane
+        level = 1 if kind else 0
+        for operand in op.operands:
+            producer = operand.producer
+            if producer is None or producer.index in free:
+                continue
+            same = (producer.index in on_ane) == kind
+            level = max(level, levels[producer.index] + (0 if same else 1))
+        if _has_effect(op):
+            level = effect_level = max(level, effect_level)
+        levels[op.index] = level
+    return levels
+
+
+def _groups(
+    ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]
+) -> list[list[Op]]:
+    """Returns the connected groups of ANE ops of one level, each in program order."""
+    parent = list(range(len(ops)))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    reader: dict[tuple[int, int], int] = {}
+    for op in ops:
+        if op.index not in on_ane:
+            continue
+        for operand in op.operands:
+            producer = operand.producer
+            if producer is not None and producer.index in free:
+                continue
+            if producer is not None and producer.index in on_ane:
+                if levels[producer.index] == levels[op.index]:
+                    parent[find(op.index)] = find(producer.index)
+                    continue
+            # Two readers of one large outside value share its conversion.
+            key = (operand.index, levels[op.index])
+            if operand.type is not None and operand.type.size > 1:
+                first = reader.setdefault(key, op.index)
+                parent[find(op.index)] = find(first)
+    groups: dict[int, list[Op]] = {}
+    for op in ops:
+        if op.index in on_ane:
+            groups.setdefault(find(op.index), []).append(op)
+    return list(groups.values())
+
+
+def _prune(groups: list[list[Op]], placement: str) -> tuple[set[int], dict[int, Reason]]:
+    """Returns the op indices worth keeping on the ANE, and why each is."""
+    kept: set[int] = set()
+    why: dict[int, Reason] = {}
+    for group in groups:
+        if placement == "ane":
+            why.update((op.index, LEGAL) for op in group)
+            kept.update(op.index for op in group)
+            continue
+        for op, reason in _worth(group).items():
+            kept.add(op.index)
+            why[op.index] = reason
+    return kept, why
+
+
+def _worth(group: list[Op]) -> dict[Op, Reason]:
+    """Returns the ops of a group that join its heavy ops, with the reason for each."""
+    members = {op.index for op in group}
+    heavy = {op.index for op in group if optable.row(op.name).kind is Kind.HEAVY}
+    after: set[int] = set(heavy)
+    for op in group:
+        if any(v.producer is not None and v.producer.index in after for v in op.operands):
+            after.add(op.index)
+    before: set[int] = set(heavy)
+    for op in reversed(group):
+        users = (user.index for result in op.results for user in result.users)
+        if any(user in before and user in members for user in users):
+            before.add(op.index)
+    reasons: dict[Op, Reason] = {}
+    tail: set[int] = set()  # kept ops of which an epilogue may follow
+    for op in group:
+        movement = optable.row(op.name).kind is Kind.MOVEMENT
+        follows = any(v.producer is not None and v.producer.index in tail for v in op.operands)
+        if op.index in heavy:
+            reasons[op] = HEAVY
+        elif op.index in after and op.index in before:
+            reasons[op] = BETWEEN
+        elif op.index in before and movement:
+            if _feeds_through_movement(op, heavy, before):
+                reasons[op] = MOVED
+        elif follows and movement:
+            reasons[op] = MOVED
+        elif follows and _is_epilogue(op):
+            reasons[op] = EPILOGUE
+        if op in reasons and op.index in after:
+            tail.add(op.index)
+    for op in reversed(group):
+        users = [user for result in op.results for user in result.users]
+        if op not in reasons and optable.row(op.name).kind is Kind.MOVEMENT:
+            if users and all(user in reasons for user in users):
+                reasons[op] = MOVED  # a bias is cheaper to broadcast inside
+    return reasons
+
+
+def _feeds_through_movement(op: Op, heavy: set[int], before: set[int]) -> bool:
+    """Says whether a heavy op is reached through movement ops alone."""
+    stack, seen = [op], {op.index}
+    while stack:
+        for user in (u for result in stack.pop().results for u in result.users):
+            if user.index in heavy:
+                return True
+            if user.index in before and user.index not in seen:
+                if optable.row(user.name).kind is Kind.MOVEMENT:
+                    seen.add(user.index)
+                    stack.append(user)
+    return False
+
+
+def _is_epilogue(op: Op) -> bool:
+    """Bias adds (an operand that varies along fewer axes) and relus.
+
+    Scalings are left out: on a gradient they are the optimiser's first step.
+    """
+    if op.name == "stablehlo.add":
+        return any(_is_broadcast(v) for v in op.operands)
+    if op.name == "stablehlo.maximum":
+        constants = [able.constant_of(v) for v in op.operands]
+        return any(c is not None and c.size == 1 for c in constants)
+    return False
+
+
+def _is_broadcast(value: Value) -> bool:
+    op = value.producer
+    if op is None or op.name != "stablehlo.broadcast_in_dim":
+        return False
+    source = op.operands[0].type
+    return source is not None and source.size * 2 <= math.prod(op.type.shape)
+
+
+def _connect(cluster: Cluster, block: Block, free: set[int]) -> None:
+    """Fills in the values that cross the cluster's border."""
+    members = {op.index for op in cluster.ops}
+    returned = {value.index for value in block.returned}
+    inputs: dict[int, Value] = {}
+    for op in cluster.ops:
+        for operand in op.operands:
+            producer = operand.producer
+            if producer is None or (producer.index not in members and producer.index not in free):
+                inputs.setdefault(operand.index, operand)
+        for result in op.results:
+            outside = any(user.index not in members for user in result.users)
+            if outside or result.index in returned:
+                cluster.outputs.append(result)
+    cluster.inputs = list(inputs.values())
+
+
+def flop_split(plan: Plan) -> tuple[float, float]:
+    """Returns the block's FLOPs on the ANE and in all."""
+    counts = [flops.count(op) for op in plan.block.ops]
+    on_ane = sum(c for op, c in zip(plan.block.ops, counts, strict=True)
+                 if op.index in plan.cluster_of)
+    return on_ane, sum(counts)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ran where and why, as plain data: the result that every report reads."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from jax_ane.compiler import flops
+from jax_ane.compiler.able import Reason
+from jax_ane.compiler.graph import Location
+from jax_ane.compiler.partition import Plan
+from jax_ane.compiler.programs import AneProgram, Settings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpRecord:
+    """One op of the program: its types, the user's line, its place and why, and its work."""
+
+    op: str
+    result: str
+    location: Location
+    placement: str  # "ane" or "host"
+    reason: Reason
+    flops: int
+    bytes: int
+    program: str | None  # name of its ANE program
+    region: str  # "main", or the path of the loop body or branch
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "op": self.op,
+            "result": self.result,
+            "file": self.location.file,
+            "line": self.location.line,
+            "function": self.location.function,
+            "placement": self.placement,
+            "reason": self.reason.code,
+            "why": self.reason.text,
+            "remedy": self.reason.remedy,
+            "flops": self.flops,
+            "bytes": self.bytes,
+            "program": self.program,
+            "region": self.region,
+        }
+
+
+@dataclasses.dataclass(eq=False)
+class Placement:
+    """Every op's place, and the programs of a compilation (equal ones once, with a count)."""
+
+    ops: list[OpRecord]
+    programs: list[AneProgram]
+    calls: dict[str, int]  # program name -> clusters that call it
+    chip: str
+    numerics: str
+    compile_seconds: float = 0.0
+
+    @property
+    def ane_flops(self) -> int:
+        return sum(op.flops for op in self.ops if op.placement == "ane")
+
+    @property
+    def total_flops(self) -> int:
+        return sum(op.flops for op in self.ops)
+
+    @property
+    def ane_flop_fraction(self) -> float:
+        """Share of the FLOPs on the ANE, 0 to 1; 0 for a program without FLOPs."""
+        return self.ane_flops / self.total_flops if self.total_flops else 0.0
+
+    def to_text(self, mil: bool = False) -> str:
+        """Returns a table of lines and reasons, and the programs, with their MIL if asked."""
+        lines = [
+            f"ANE {100 * self.ane_flop_fraction:.2f} % of {self.total_flops:,} FLOPs in "
+            f"{len(self.programs)} program(s), chip {self.chip}, {self.numerics} numerics",
+            "",
+            f"{'place':5} {'count':>5} {'FLOPs':>14}  {'op':24} {'where':44} why",
+        ]
+        for row in self._rows():
+            lines.append(row)
+        for program in self.programs:
+            lines += ["", _program_line(program, self.calls[program.name])]
+            if mil:
+                lines.append(program.text)
+        return "\n".join(lines) + "\n"
+
+    def _rows(self) -> list[str]:
+        groups: dict[tuple[str, ...], list[OpRecord]] = collections.defaultdict(list)
+        for op in self.ops:
+            if op.reason.code == "constant":
+                continue
+            name = op.op.removeprefix("stablehlo.")
+            groups[(op.placement, name, str(op.location), op.reason.text)].append(op)
+        ordered = sorted(
+            groups.items(), key=lambda item: (item[0][0], -sum(op.flops for op in item[1]))
+        )
+        return [
+            f"{place:5} {len(ops):5d} {sum(op.flops for op in ops):14,d}  {name:24} "
+            f"{_short(where):44} {why}"
+            for (place, name, where, why), ops in ordered
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the whole as JSON-ready data."""
+        return {
+            "chip": self.chip,
+            "numerics": self.numerics,
+            "ane_flop_fraction": self.ane_flop_fraction,
+            "ane_flops": self.ane_flops,
+            "total_flops": self.total_flops,
+            "compile_seconds": self.compile_seconds,
+            "ops": [op.to_dict() for op in self.ops],
+            "programs": [
+                {
+                    "name": p.name,
+                    "fingerprint": p.fingerprint,
+                    "calls": self.calls[p.name],
+                    "flops": p.flops,
+                    "mil_ops": p.op_count,
+                    "inputs": [str(t) for t in p.inputs],
+                    "outputs": [str(t) for t in p.outputs],
+                    "file": p.location.file,
+                    "line": p.location.line,
+                    "passes": p.pass_statistics,
+                }
+                for p in self.programs
+            ],
+        }
+
+
+def _short(where: str, width: int = 44) -> str:
+    return where if len(where) <= width else "..." + where[-(width - 3) :]
+
+
+def _program_line(program: AneProgram, calls: int) -> str:
+    inputs = ", ".join(map(str, program.inputs))
+    outputs = ", ".join(map(str, program.outputs))
+    return (
+        f"{program.name}: {program.op_count} MIL ops, {program.flops:,} FLOPs, called {calls}x, "
+        f"from {program.location}\n  ({inputs})\n  -> ({outputs})"
+    )
+
+
+def describe(
+    plans: Sequence[Plan], built: Sequence[dict[int, AneProgram]], settings: Settings
+) -> Placement:
+    """Collects the records of all blocks. Must run before the module is changed."""
+    records: list[OpRecord] = []
+    unique: dict[str, AneProgram] = {}
+    calls: collections.Counter[str] = collections.Counter()
+    for plan, group in zip(plans, built, strict=True):
+        for program in group.values():
+            unique.setdefault(program.name, program)
+            calls[program.name] += 1
+        for op in plan.block.ops:
+            cluster = plan.cluster_of.get(op.index)
+            result = op.results[0].type if op.results else None
+            records.append(
+                OpRecord(
+                    op=op.name,
+                    result=str(result) if result else "",
+                    location=op.location,
+                    placement="host" if cluster is None else "ane",
+                    reason=plan.reasons[op.index],
+                    flops=flops.count(op),
+                    bytes=flops.moved_bytes(op),
+                    program=None if cluster is None else group[cluster.number].name,
+                    region=plan.block.path,
+                )
+            )
+    return Placement(
+        records, list(unique.values()), dict(calls), settings.chip, settings.numerics
+    )

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a cluster to a loaded ANE program: lower, passes, verify, print, legality, load.
+
+Programs are cached in memory under a hash of what the device would get, so equal clusters of any
+module are one program, compiled and loaded once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import threading
+import weakref
+from typing import Any
+
+from jax_ane import _chips, _counters
+from jax_ane.compiler import flops, lower, mil, passes
+from jax_ane.compiler.able import Reason
+from jax_ane.compiler.graph import Location, TensorType
+from jax_ane.compiler.partition import Cluster
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The flags that decide what a program becomes, read once per compilation."""
+
+    placement: str
+    chip: str
+    numerics: str
+    disabled_passes: tuple[str, ...]
+    validate_ir: bool
+    dump_dir: str
+
+    @classmethod
+    def current(cls) -> Settings:
+        from jax_ane._config import config
+
+        names = tuple(n.strip() for n in config.disable_passes.split(",") if n.strip())
+        return cls(
+            config.placement, config.chip, config.numerics, names, config.validate_ir,
+            config.dump_dir,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(eq=False)
+class AneProgram:
+    """One ANE program: what the device gets, and what it is to its caller.
+
+    `inputs` and `outputs` are the StableHLO types at the border, in the custom call's order.
+    """
+
+    fingerprint: str
+    text: str
+    blobs: dict[str, bytes]
+    inputs: list[TensorType]
+    outputs: list[TensorType]
+    flops: int
+    op_count: int
+    location: Location
+    pass_statistics: dict[str, int]
+    handle: Any = None  # _native.Program once loaded
+
+    @property
+    def name(self) -> str:
+        return f"ane_{self.fingerprint[:12]}"
+
+
+class Illegal(Exception):
+    """A cluster that the chip refuses; `reason` carries the constraint id."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
+
+
+_lock = threading.Lock()
+_loaded: weakref.WeakValueDictionary[str, _Handle] = weakref.WeakValueDictionary()
+
+
+class _Handle:
+    """Owns one loaded program; the native side unloads it when this dies."""
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+
+    @property
+    def id(self) -> int:
+        return self._native.id
+
+
+def build(cluster: Cluster, settings: Settings) -> AneProgram:
+    """Turns a cluster into a program that the chip accepts, not loaded yet.
+
+    Raises:
+        Illegal: the chip refuses the program, or it cannot be written in MIL.
+    """
+    context = lower.Context()
+    try:
+        for value in cluster.inputs:
+            context.bind_input(value)
+        for op in cluster.ops:
+            context.lower(op)
+        for value in cluster.outputs:
+            context.bind_output(value)
+    except mil.MilBuildError as error:
+        raise Illegal(Reason("mil", f"has no MIL form: {error}")) from error
+    program = context.finish()
+    statistics = passes.run(program, settings.disabled_passes, settings.validate_ir)
+    mil.verify(program)
+    printed = mil.to_text(program)
+    _check_legal(printed, settings.chip)
+    return AneProgram(
+        fingerprint=_fingerprint(printed, settings),
+        text=printed.text,
+        blobs=printed.blobs,
+        inputs=[value.type for value in cluster.inputs if value.type],
+        outputs=[value.type for value in cluster.outputs if value.type],
+        flops=sum(flops.count(op) for op in cluster.ops),
+        op_count=sum(op.opcode != "const" for op in program.ops),
+        location=cluster.ops[0].location,
+        pass_statistics=statistics,
+    )
+
+
+def _check_legal(printed: mil.Printed, chip: str) -> None:
+    from jax_ane import _native
+
+    findings = _native.mil_check(printed.text, printed.blobs, _chips.load(chip))
+    if findings:
+        identifier, line, _, message = findings[0]
+        statement = printed.text.splitlines()[line - 1].strip() if line else ""
+        raise Illegal(Reason(identifier, f"{message} ({statement[:120]})"))
+
+
+def _fingerprint(printed: mil.Printed, settings: Settings) -> str:
+    digest = hashlib.sha256()
+    for part in (settings.chip, settings.numerics, printed.text):
+        digest.update(part.encode() + b"\0")
+    for path in sorted(printed.blobs):
+        digest.update(path.encode() + b"\0" + printed.blobs[path])
+    return digest.hexdigest()
+
+
+def load(program: AneProgram, settings: Settings) -> None:
+    """Compiles and loads a program on the device, or finds it loaded already.
+
+    Raises:
+        RuntimeError: the device refused; the text is the device's own.
+    """
+    from jax_ane import _native
+
+    with _lock:
+        handle = _loaded.get(program.fingerprint)
+        if handle is None:
+            native = _native.load_program(
+                program.text, program.blobs, _chips.load(settings.chip), settings.numerics,
+                [f"a{i:03d}" for i in range(len(program.inputs))],
+                [f"r{i:03d}" for i in range(len(program.outputs))],
+                program.name,
+            )  # fmt: skip
+            handle = _loaded[program.fingerprint] = _Handle(native)
+            _counters.add("programs_compiled")
+        else:
+            _counters.add("program_cache_hits")
+        program.handle = handle

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Conversion at a program's border, row by row; packed layouts are one long row.
+#include "runtime/convert.h"
+
+#include <cstring>
+
+#include "device/software/engine.h"
+#include "util/half.h"
+
+namespace jax_ane::runtime {
+
+namespace {
+
+constexpr int64_t kGrain = 32 * 1024;  // elements a chunk: below this one thread is quicker
+
+struct Rows {
+    int64_t count;
+    int64_t width;
+    int64_t stride;  // bytes between rows of the surface
+};
+
+// Rows of a tensor. A layout without padding is cut into equal long pieces instead.
+StatusOr<Rows> RowsOf(const device::BoundaryTensor& tensor, const HostArray& array) {
+    if (tensor.type != device::ElementType::kFp16) {
+        return Internal("tensor " + tensor.name + " is not fp16");
+    }
+    int64_t rows = tensor.planes * tensor.height;
+    if (rows * tensor.width != array.elements) {
+        return Internal("tensor " + tensor.name + " has " + std::to_string(rows * tensor.width) +
+                        " elements, the array " + std::to_string(array.elements));
+    }
+    if (tensor.plane_stride != tensor.height * tensor.row_stride) {
+        return Internal("tensor " + tensor.name + " has gaps between its planes");
+    }
+    return Rows{rows, tensor.width, tensor.row_stride};
+}
+
+void WriteRow(const HostArray& array, int64_t offset, int64_t count, Half* out,
+              const software::KernelTable& kernels) {
+    switch (array.type) {
+        case HostType::kFloat32:
+            kernels.float_to_half(static_cast<const float*>(array.data) + offset, out, count);
+            break;
+        case HostType::kFloat16:
+            std::memcpy(out, static_cast<const Half*>(array.data) + offset, count * sizeof(Half));
+            break;
+        case HostType::kPred: {
+            const auto* mask = static_cast<const uint8_t*>(array.data) + offset;
+            for (int64_t i = 0; i < count; ++i) out[i] = mask[i] ? kHalfOne : Half{0};
+            break;
+        }
+    }
+}
+
+void ReadRow(const Half* in, int64_t count, const HostArray& array, int64_t offset,
+             const software::KernelTable& kernels) {
+    switch (array.type) {
+        case HostType::kFloat32:
+            kernels.half_to_float(in, static_cast<float*>(array.data) + offset, count);
+            break;
+        case HostType::kFloat16:
+            std::memcpy(static_cast<Half*>(array.data) + offset, in, count * sizeof(Half));
+            break;
+        case HostType::kPred: {
+            auto* mask = static_cast<uint8_t*>(array.data) + offset;
+            for (int64_t i = 0; i < count; ++i) mask[i] = (in[i] & 0x7FFF) != 0;
+            break;
+        }
+    }
+}
+
+// Calls fn(surface byte offset, array element offset, count) for runs of elements that are
+// contiguous on both sides.
+template <typename Fn>
+void ForEachRun(const Rows& rows, Fn&& fn) {
+    ThreadPool* pool = software::Engine::Get().pool();
+    bool packed = rows.stride == rows.width * static_cast<int64_t>(sizeof(Half));
+    if (packed) {
+        ParallelFor(pool, rows.count * rows.width, kGrain,
+                    [&](int64_t begin, int64_t end, int) { fn(begin * 2, begin, end - begin); });
+        return;
+    }
+    int64_t grain = std::max<int64_t>(1, kGrain / rows.width);
+    ParallelFor(pool, rows.count, grain, [&](int64_t begin, int64_t end, int) {
+        for (int64_t r = begin; r < end; ++r) fn(r * rows.stride, r * rows.width, rows.width);
+    });
+}
+
+}  // namespace
+
+Status WriteSurface(const HostArray& array, const device::BoundaryTensor& tensor, void* surface) {
+    JAX_ANE_ASSIGN_OR_RETURN(Rows rows, RowsOf(tensor, array));
+    const software::KernelTable& kernels = software::Engine::Get().kernels();
+    ForEachRun(rows, [&](int64_t byte, int64_t element, int64_t count) {
+        auto* out = reinterpret_cast<Half*>(static_cast<char*>(surface) + byte);
+        WriteRow(array, element, count, out, kernels);
+    });
+    return Status();
+}
+
+Status ReadSurface(const void* surface, const device::BoundaryTensor& tensor,
+                   const HostArray& array) {
+    JAX_ANE_ASSIGN_OR_RETURN(Rows rows, RowsOf(tensor, array));
+    const software::KernelTable& kernels = software::Engine::Get().kernels();
+    ForEachRun(rows, [&](int64_t byte, int64_t element, int64_t count) {
+        const auto* in =
+            reinterpret_cast<const Half*>(static_cast<const char*>(surface) + byte);
+        ReadRow(in, count, array, element, kernels);
+    });
+    return Status();
+}
+
+}  // namespace jax_ane::runtime

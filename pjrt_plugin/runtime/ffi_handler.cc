@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a loaded program from inside an XLA:CPU program. Never waits for XLA:CPU's own work: its pool
+// would starve and the process hang.
+#include "runtime/ffi_handler.h"
+
+#include <array>
+#include <vector>
+
+#include "runtime/program_table.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace jax_ane::runtime {
+
+namespace {
+
+namespace ffi = xla::ffi;
+
+ffi::Error ToFfiError(const Status& status) {
+    return ffi::Error(static_cast<ffi::ErrorCode>(status.code()), status.message());
+}
+
+bool HostTypeOf(ffi::DataType type, HostType& out) {
+    switch (type) {
+        case ffi::DataType::F32:
+            out = HostType::kFloat32;
+            return true;
+        case ffi::DataType::F16:
+            out = HostType::kFloat16;
+            return true;
+        case ffi::DataType::PRED:
+            out = HostType::kPred;
+            return true;
+        default:
+            return false;
+    }
+}
+
+template <typename Buffer>
+ffi::Error Append(const Buffer& buffer, std::vector<HostArray>& arrays) {
+    HostArray array;
+    array.data = buffer.untyped_data();
+    array.elements = static_cast<int64_t>(buffer.element_count());
+    if (!HostTypeOf(buffer.element_type(), array.type)) {
+        return ffi::Error(ffi::ErrorCode::kInternal,
+                          "an array of a type that the ANE has no border format for");
+    }
+    arrays.push_back(array);
+    return ffi::Error::Success();
+}
+
+ffi::Error CallProgram(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t id) {
+    std::shared_ptr<BoundProgram> program = ProgramTable::Get().Find(id);
+    if (program == nullptr) {
+        return ffi::Error(ffi::ErrorCode::kFailedPrecondition,
+                          "ANE program " + std::to_string(id) + " is not loaded in this process");
+    }
+    // Reused by later calls on this thread, so that a call allocates nothing.
+    thread_local std::vector<HostArray> inputs;
+    thread_local std::vector<HostArray> outputs;
+    inputs.clear();
+    outputs.clear();
+    for (size_t i = 0; i < args.size(); ++i) {
+        auto buffer = args.get<ffi::AnyBuffer>(i);
+        if (buffer.has_error()) return buffer.error();
+        if (auto error = Append(*buffer, inputs); error.failure()) return error;
+    }
+    for (size_t i = 0; i < rets.size(); ++i) {
+        auto buffer = rets.get<ffi::AnyBuffer>(i);
+        if (buffer.has_error()) return buffer.error();
+        if (auto error = Append(**buffer, outputs); error.failure()) return error;
+    }
+    Status status = program->Run(inputs, outputs);
+    return status.ok() ? ffi::Error::Success() : ToFfiError(status);
+}
+
+XLA_FFI_DEFINE_HANDLER(kCallProgram, CallProgram,
+                       ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attr<int64_t>("program"));
+
+}  // namespace
+
+void* ProgramHandler() { return reinterpret_cast<void*>(kCallProgram); }
+
+}  // namespace jax_ane::runtime

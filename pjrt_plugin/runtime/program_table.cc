@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Binding and calling of loaded programs.
+#include "runtime/program_table.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+
+#include "runtime/convert.h"
+
+namespace jax_ane::runtime {
+
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+int64_t NowNanoseconds() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
+struct FreeDeleter {
+    void operator()(void* memory) const { std::free(memory); }
+};
+using AlignedMemory = std::unique_ptr<void, FreeDeleter>;
+
+// Finds tensor `name` among the live list and its index among the symbols, as the device told them.
+template <typename Port>
+Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
+                const std::vector<std::string>& symbols, const std::string& name, Port& port) {
+    for (const auto& tensor : tensors) {
+        if (tensor.name != name) continue;
+        auto it = std::find(symbols.begin(), symbols.end(), tensor.symbol);
+        if (it == symbols.end()) {
+            return Internal("the loaded program has no symbol for tensor " + name);
+        }
+        if (tensor.row_stride % kAlignment != 0 ||
+            tensor.row_stride < tensor.width * 2 ||
+            tensor.plane_stride < tensor.row_stride * tensor.height) {
+            return Internal("the loaded program reports impossible strides for tensor " + name);
+        }
+        port.symbol = static_cast<size_t>(it - symbols.begin());
+        port.tensor = tensor;
+        return Status();
+    }
+    return Internal("the loaded program has no tensor " + name);
+}
+
+}  // namespace
+
+// One set of surfaces: a call takes a set, so calls may overlap.
+struct BoundProgram::Surfaces {
+    std::vector<AlignedMemory> memory;
+    std::vector<device::Surface> inputs;   // by symbol index
+    std::vector<device::Surface> outputs;  // by symbol index
+};
+
+StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
+    std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
+    std::vector<std::string> input_names, std::vector<std::string> output_names,
+    std::string name) {
+    std::shared_ptr<BoundProgram> program(new BoundProgram());
+    program->device_ = std::move(device);
+    program->compiled_ = std::move(compiled);
+    program->name_ = std::move(name);
+    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, program->Loaded());
+    const device::ProgramAttributes& attributes = loaded->attributes();
+    if (attributes.inputs.size() != input_names.size() ||
+        attributes.outputs.size() != output_names.size()) {
+        return Internal("program " + program->name_ +
+                        ": the loaded program has another number of inputs or outputs");
+    }
+    for (const std::string& input : input_names) {
+        JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.inputs, attributes.input_symbols, input,
+                                         program->inputs_.emplace_back()));
+    }
+    for (const std::string& output : output_names) {
+        JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.outputs, attributes.output_symbols, output,
+                                         program->outputs_.emplace_back()));
+    }
+    program->arena_bytes_ = loaded->arena_bytes();
+    program->weight_bytes_ = loaded->weight_bytes();
+    return program;
+}
+
+StatusOr<std::shared_ptr<device::LoadedProgram>> BoundProgram::Loaded() {
+    last_used_.store(NowNanoseconds(), std::memory_order_relaxed);
+    std::lock_guard<std::mutex> lock(mutex_);
+    while (loaded_ == nullptr) {
+        auto loaded = device_->Load(compiled_);
+        if (loaded.ok()) {
+            loaded_ = *loaded;
+            counters_.loads.fetch_add(1, std::memory_order_relaxed);
+            break;
+        }
+        // A chip holds a limited number of programs: make room and try again.
+        if (loaded.status().code() != StatusCode::kResourceExhausted ||
+            !ProgramTable::Get().UnloadOldest(this)) {
+            return loaded.status();
+        }
+    }
+    return loaded_;
+}
+
+bool BoundProgram::Unload() {
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock() || loaded_ == nullptr) return false;
+    loaded_.reset();
+    free_surfaces_.clear();
+    return true;
+}
+
+StatusOr<std::unique_ptr<BoundProgram::Surfaces>> BoundProgram::TakeSurfaces() {
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (!free_surfaces_.empty()) {
+            auto surfaces = std::move(free_surfaces_.back());
+            free_surfaces_.pop_back();
+            return surfaces;
+        }
+    }
+    auto surfaces = std::make_unique<Surfaces>();
+    auto allocate = [&](const std::vector<Port>& ports, std::vector<device::Surface>& list) {
+        list.resize(ports.size());
+        for (const Port& port : ports) {
+            size_t bytes = (port.tensor.size_bytes() + kAlignment - 1) / kAlignment * kAlignment;
+            void* memory = std::aligned_alloc(kAlignment, std::max(bytes, kAlignment));
+            if (memory == nullptr) {
+                return ResourceExhausted("program " + name_ + ": no memory for a surface of " +
+                                         std::to_string(bytes) + " bytes");
+            }
+            surfaces->memory.emplace_back(memory);
+            list[port.symbol] = {memory, bytes};
+        }
+        return Status();
+    };
+    JAX_ANE_RETURN_IF_ERROR(allocate(inputs_, surfaces->inputs));
+    JAX_ANE_RETURN_IF_ERROR(allocate(outputs_, surfaces->outputs));
+    return surfaces;
+}
+
+void BoundProgram::ReturnSurfaces(std::unique_ptr<Surfaces> surfaces) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    free_surfaces_.push_back(std::move(surfaces));
+}
+
+Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs) {
+    if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
+        return Internal("program " + name_ + ": called with another number of arrays");
+    }
+    int64_t start = NowNanoseconds();
+    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, Loaded());
+    JAX_ANE_ASSIGN_OR_RETURN(std::unique_ptr<Surfaces> surfaces, TakeSurfaces());
+    int64_t bytes_in = 0;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+        const Port& port = inputs_[i];
+        JAX_ANE_RETURN_IF_ERROR(
+            WriteSurface(inputs[i], port.tensor, surfaces->inputs[port.symbol].data));
+        bytes_in += static_cast<int64_t>(port.tensor.size_bytes());
+    }
+    Status status = loaded->Evaluate(surfaces->inputs, surfaces->outputs);
+    if (!status.ok()) {
+        return Status(status.code(), "program " + name_ + ": " + status.message());
+    }
+    int64_t bytes_out = 0;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+        const Port& port = outputs_[i];
+        JAX_ANE_RETURN_IF_ERROR(
+            ReadSurface(surfaces->outputs[port.symbol].data, port.tensor, outputs[i]));
+        bytes_out += static_cast<int64_t>(port.tensor.size_bytes());
+    }
+    ReturnSurfaces(std::move(surfaces));
+    counters_.evaluations.fetch_add(1, std::memory_order_relaxed);
+    counters_.bytes_in.fetch_add(bytes_in, std::memory_order_relaxed);
+    counters_.bytes_out.fetch_add(bytes_out, std::memory_order_relaxed);
+    counters_.nanoseconds.fetch_add(NowNanoseconds() - start, std::memory_order_relaxed);
+    return Status();
+}
+
+ProgramTable& ProgramTable::Get() {
+    // Never destroyed: calls may arrive while the process exits.
+    static ProgramTable* table = new ProgramTable();
+    return *table;
+}
+
+int64_t ProgramTable::Add(std::shared_ptr<BoundProgram> program) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    programs_.push_back(std::move(program));
+    return static_cast<int64_t>(programs_.size()) - 1;
+}
+
+void ProgramTable::Remove(int64_t id) {
+    std::shared_ptr<BoundProgram> dying;  // destroyed outside of the lock
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (id >= 0 && id < static_cast<int64_t>(programs_.size())) dying.swap(programs_[id]);
+}
+
+std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (id < 0 || id >= static_cast<int64_t>(programs_.size())) return nullptr;
+    return programs_[id];
+}
+
+std::vector<std::shared_ptr<BoundProgram>> ProgramTable::All() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<std::shared_ptr<BoundProgram>> all;
+    for (const auto& program : programs_) {
+        if (program != nullptr) all.push_back(program);
+    }
+    return all;
+}
+
+bool ProgramTable::UnloadOldest(const BoundProgram* except) {
+    std::vector<std::shared_ptr<BoundProgram>> all = All();
+    std::sort(all.begin(), all.end(),
+              [](const auto& a, const auto& b) { return a->last_used() < b->last_used(); });
+    return std::any_of(all.begin(), all.end(), [&](const auto& program) {
+        return program.get() != except && program->Unload();
+    });
+}
+
+}  // namespace jax_ane::runtime

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loaded programs by id, and how a call's dense arrays reach their surfaces: order and strides come
+// from the loaded program's attributes alone.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "device/device.h"
+#include "util/status.h"
+
+namespace jax_ane::runtime {
+
+// Element types of the dense arrays on the host's side of a program's border.
+enum class HostType : uint8_t { kFloat32, kFloat16, kPred };
+
+// One dense row-major array; `elements` counts all of it.
+struct HostArray {
+    void* data = nullptr;
+    HostType type = HostType::kFloat32;
+    int64_t elements = 0;
+};
+
+// What a program has done since it was loaded.
+struct ProgramCounters {
+    std::atomic<int64_t> evaluations{0};
+    std::atomic<int64_t> bytes_in{0};
+    std::atomic<int64_t> bytes_out{0};
+    std::atomic<int64_t> nanoseconds{0};
+    std::atomic<int64_t> loads{0};
+};
+
+// A program bound to its caller's argument order. Run may be called from several threads at once.
+class BoundProgram {
+  public:
+    // `input_names[i]` is the MIL name of argument i. Fails if the program's attributes name other
+    // inputs or outputs than these.
+    static StatusOr<std::shared_ptr<BoundProgram>> Create(
+        std::shared_ptr<device::Device> device,
+        std::shared_ptr<device::CompiledProgram> compiled, std::vector<std::string> input_names,
+        std::vector<std::string> output_names, std::string name);
+
+    Status Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs);
+
+    const std::string& name() const { return name_; }
+    const ProgramCounters& counters() const { return counters_; }
+    size_t arena_bytes() const { return arena_bytes_; }
+    size_t weight_bytes() const { return weight_bytes_; }
+
+    // Drops the device's copy until the next call. Returns false if there was none.
+    bool Unload();
+    int64_t last_used() const { return last_used_.load(std::memory_order_relaxed); }
+
+  private:
+    // One argument or result: the surface index the device told, and the layout.
+    struct Port {
+        size_t symbol = 0;
+        device::BoundaryTensor tensor;
+    };
+    struct Surfaces;
+
+    BoundProgram() = default;
+    StatusOr<std::shared_ptr<device::LoadedProgram>> Loaded();
+    StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
+    void ReturnSurfaces(std::unique_ptr<Surfaces> surfaces);
+
+    std::shared_ptr<device::Device> device_;
+    std::shared_ptr<device::CompiledProgram> compiled_;
+    std::string name_;
+    std::vector<Port> inputs_;
+    std::vector<Port> outputs_;
+    size_t arena_bytes_ = 0;
+    size_t weight_bytes_ = 0;
+
+    std::mutex mutex_;  // guards loaded_ and free_surfaces_
+    std::shared_ptr<device::LoadedProgram> loaded_;
+    std::vector<std::unique_ptr<Surfaces>> free_surfaces_;
+    std::atomic<int64_t> last_used_{0};
+    ProgramCounters counters_;
+
+    friend class ProgramTable;
+};
+
+// All programs of the process, by id.
+class ProgramTable {
+  public:
+    static ProgramTable& Get();
+
+    int64_t Add(std::shared_ptr<BoundProgram> program);
+    void Remove(int64_t id);
+    std::shared_ptr<BoundProgram> Find(int64_t id);
+    std::vector<std::shared_ptr<BoundProgram>> All();
+    // Unloads the program that was used longest ago; false if none is loaded but `except`.
+    bool UnloadOldest(const BoundProgram* except);
+
+  private:
+    std::mutex mutex_;
+    std::vector<std::shared_ptr<BoundProgram>> programs_;
+};
+
+}  // namespace jax_ane::runtime
