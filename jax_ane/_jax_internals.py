@@ -172,7 +172,7 @@ def _wrap_python_callback() -> None:
         if tuple(module.platforms) != (PLATFORM,):
             return original(ctx, *args, **kwargs)
         as_cpu = module.replace(
-            platforms=("cpu",), backend=jax.extend.backend.get_backend("cpu"),
+            platforms=("cpu",), backend=jax.devices("cpu")[0].client,
             host_callbacks=_CallbackSink(),
         )
         values, token, host_callback = original(

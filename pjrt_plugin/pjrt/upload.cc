@@ -30,9 +30,12 @@ StatusOr<size_t> UploadSize(PJRT_Buffer_Type type, const Dims& dims,
     return bytes;
 }
 
+// Below this a copy is cheaper than keeping the caller's array alive.
+constexpr size_t kMinBorrowBytes = 16384;
+
 bool MayBorrow(const PJRT_Client_BufferFromHostBuffer_Args& args, bool dense, size_t bytes) {
     return args.host_buffer_semantics == PJRT_HostBufferSemantics_kImmutableZeroCopy && dense &&
-           bytes > 0 && reinterpret_cast<uintptr_t>(args.data) % HostBlock::kAlignment == 0;
+           bytes >= kMinBorrowBytes && reinterpret_cast<uintptr_t>(args.data) % HostBlock::kAlignment == 0;
 }
 
 Status OnClientBufferFromHostBuffer(PJRT_Client_BufferFromHostBuffer_Args& args) {
@@ -52,7 +55,11 @@ Status OnClientBufferFromHostBuffer(PJRT_Client_BufferFromHostBuffer_Args& args)
     std::shared_ptr<HostBlock> block;
     if (MayBorrow(args, strides == dense, bytes)) {
         auto done = std::make_shared<EventState>();
-        block = HostBlock::Borrow(args.data, bytes, [done] { done->Set(Status()); });
+        device->tracker()->Add(bytes);
+        block = HostBlock::Borrow(args.data, bytes, [done, bytes, tracker = device->tracker()] {
+            tracker->Remove(bytes);
+            done->Set(Status());
+        });
         args.done_with_host_buffer = (new EventInstance(done))->Wrap();
     } else {
         JAX_ANE_ASSIGN_OR_RETURN(block, HostBlock::Allocate(bytes, device->tracker()));
