@@ -345,10 +345,11 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
             return value, position
 
 
-def _bind_callbacks(host_module: bytes) -> tuple[bytes, list[Any]]:
+def _bind_callbacks(host_module: bytes) -> tuple[bytes | ir.Module, list[Any]]:
     """Returns the module with its host callbacks renumbered from 0, and the callbacks.
 
-    The lowering numbers them by process (see _jax_internals); XLA:CPU wants them by module.
+    The lowering numbers them by process (see _jax_internals); XLA:CPU wants them by module, and
+    jaxlib takes callbacks only beside a parsed module.
     """
     if not any(target.encode() in host_module for target in internals.CALLBACK_TARGETS):
         return host_module, []
@@ -369,15 +370,7 @@ def _bind_callbacks(host_module: bytes) -> tuple[bytes, list[Any]]:
 
     with module.context, ir.Location.unknown():
         module.operation.walk(visit)
-    return _bytecode(module), found
-
-
-def _bytecode(module: ir.Module) -> bytes:
-    import io
-
-    out = io.BytesIO()
-    module.operation.write_bytecode(file=out)
-    return out.getvalue()
+    return module, found
 
 
 def register_ffi_handler(name: str, capsule: Any) -> None:
