@@ -1,26 +1,275 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every private name of JAX that jax-ane touches (lead's share; merged with the plugin's)."""
+"""The only module that touches private names of JAX and jaxlib.
+
+`PRIVATE_NAMES` lists them all; `tests/test_jax_internals.py` fails with the name of the one that
+is gone. What the device cannot do without is imported where it is used; every other name is looked
+up guarded, and its absence costs one feature, which `findings` then names.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import numpy as np
 
-def make_mlir_context() -> Any:
-    from jax._src.interpreters import mlir
+PLATFORM = "ane"
 
-    context = mlir.make_ir_context()
-    context.allow_unregistered_dialects = True
-    return context
+# (module, attribute path, what is lost without it)
+PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
+    ("jax._src.xla_bridge", "register_plugin", "the device"),
+    ("jax._src.xla_bridge", "_backend_factories", "errors of the device stay with the device"),
+    ("jax._src.xla_bridge", "_nonexperimental_plugins", "a quiet start"),
+    ("jax._src.interpreters.mlir", "_platforms_with_donation", "donation"),
+    ("jax._src.interpreters.mlir", "_platform_specific_lowerings", "eigh, svd, callbacks"),
+    ("jax._src.interpreters.mlir", "ModuleContext.replace", "host callbacks"),
+    ("jax._src.interpreters.mlir", "make_ir_context", "the device"),
+    ("jax._src.interpreters.mlir", "module_to_bytecode", "the compiler"),
+    ("jax._src.callback", "emit_python_callback", "host callbacks"),
+    ("jax._src.array", "ArrayImpl", "more than one device"),
+    ("jax._src.sharding_impls", "GSPMDSharding", "more than one device"),
+    ("jaxlib.xla_client", "make_cpu_client", "the device"),
+    ("jaxlib.xla_client", "CompileOptions.ParseFromString", "the device"),
+    ("jaxlib._jax", "array_result_handler", "the device"),
+    ("jaxlib._jax", "batched_device_put", "the device"),
+    ("jaxlib._jax", "buffer_to_dlpack_managed_tensor", "reads without a copy"),
+    ("jaxlib._jax", "DeviceList", "the device"),
+    ("jaxlib._jax", "ExecuteResults.consume_with_handlers", "the device"),
+    ("jaxlib._jax", "ExecuteResults.disassemble_prefix_into_single_device_arrays",
+     "ordered effects"),
+    ("jaxlib.mlir._mlir_libs._jax_mlir_ext", "inlined_func_call", "inlining in the compiler"),
+)
+
+# What was found missing in this process, in plain words; `doctor` shows it.
+findings: list[str] = []
 
 
-def inlined_func_call(callee: Any, args: list[Any], loc: Any) -> list[Any]:
-    from jaxlib.mlir._mlir_libs import _jax_mlir_ext
+def lookup(module: str, path: str) -> Any:
+    """Returns the private name, or None when this JAX has no such name."""
+    try:
+        value: Any = importlib.import_module(module)
+        for part in path.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError):
+        return None
+    return value
 
-    return _jax_mlir_ext.inlined_func_call(callee, args, loc)
+
+def missing() -> list[str]:
+    """Returns `module.name (what is lost)` for each private name that is gone."""
+    return [f"{m}.{p} ({loss})" for m, p, loss in PRIVATE_NAMES if lookup(m, p) is None]
+
+
+def _require(module: str, path: str) -> Any:
+    value = lookup(module, path)
+    if value is None:
+        raise RuntimeError(
+            f"this JAX ({jax.__version__}) has no {module}.{path}, which the ane device needs; "
+            "install a version of jax that jax-ane supports"
+        )
+    return value
+
+
+def _optional(module: str, path: str) -> Any:
+    value = lookup(module, path)
+    if value is None:
+        loss = next(loss for m, p, loss in PRIVATE_NAMES if (m, p) == (module, path))
+        findings.append(f"JAX {jax.__version__} has no {module}.{path}: {loss} is not available")
+    return value
+
+
+# --- registration -----------------------------------------------------------------------------
+
+
+def register_plugin(library_path: str, options: Callable[[], dict[str, Any]]) -> None:
+    """Registers the plugin below the CPU, with errors of its client kept to those who ask for it.
+
+    JAX makes every registered client at the first use of any. `register_plugin` makes a failing
+    plugin fail all of JAX, so the registration is marked as one that may fail.
+    """
+    bridge = importlib.import_module("jax._src.xla_bridge")
+    quiet = _optional("jax._src.xla_bridge", "_nonexperimental_plugins")
+    if quiet is not None:
+        quiet.add(PLATFORM)
+    bridge.register_plugin(PLATFORM, priority=-100, library_path=library_path, options=options)
+    factories = _optional("jax._src.xla_bridge", "_backend_factories")
+    if factories is not None and hasattr(factories.get(PLATFORM), "fail_quietly"):
+        factories[PLATFORM].fail_quietly = True
+
+
+def register_failing_backend(reason: str) -> None:
+    """Makes `jax.devices("ane")` say `reason`, and leaves every other backend alone."""
+
+    def fail() -> Any:
+        raise RuntimeError(reason)
+
+    register = _optional("jax._src.xla_bridge", "register_backend_factory")
+    if register is not None:
+        register(PLATFORM, fail, priority=-100, fail_quietly=True)
+
+
+def is_registered() -> bool:
+    """Returns whether JAX knows the platform already."""
+    factories = lookup("jax._src.xla_bridge", "_backend_factories")
+    return factories is not None and PLATFORM in factories
+
+
+def adapt_lowering() -> None:
+    """Lets programs for ane lower as those for cpu: donation, linear algebra, host callbacks."""
+    donating = _optional("jax._src.interpreters.mlir", "_platforms_with_donation")
+    if donating is not None and PLATFORM not in donating:
+        donating.append(PLATFORM)
+    rules = _optional("jax._src.interpreters.mlir", "_platform_specific_lowerings")
+    if rules is not None and "cpu" in rules:
+        for primitive, rule in rules["cpu"].items():
+            rules[PLATFORM].setdefault(primitive, rule)
+    _wrap_python_callback()
+
+
+# --- host callbacks ---------------------------------------------------------------------------
+
+_callback_ids = itertools.count()
+_callbacks: weakref.WeakValueDictionary[int, Callable[..., Any]] = weakref.WeakValueDictionary()
+CALLBACK_TARGETS = ("xla_ffi_python_cpu_callback", "xla_ffi_partitioned_python_cpu_callback")
+
+
+class _CallbackSink(list):
+    """Stands in for a module's list of host callbacks and gives out process-wide numbers.
+
+    JAX numbers a callback by the length of the list; here that is the number under which the
+    inner compilation finds it again.
+    """
+
+    def append(self, callback: Callable[..., Any]) -> None:
+        self.index = next(_callback_ids)
+        _callbacks[self.index] = callback
+
+    def __len__(self) -> int:
+        return self.index + 1
+
+
+def callback(index: int) -> Callable[..., Any]:
+    """Returns the callback with that number, as long as its program is alive."""
+    found = _callbacks.get(index)
+    if found is None:
+        raise ValueError(f"host callback {index} belongs to another process or a dead program")
+    return found
+
+
+def _wrap_python_callback() -> None:
+    original = _optional("jax._src.callback", "emit_python_callback")
+    if original is None or hasattr(original, "_jax_ane_wrapped"):
+        return
+
+    @functools.wraps(original)
+    def emit(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        module = ctx.module_context
+        if tuple(module.platforms) != (PLATFORM,):
+            return original(ctx, *args, **kwargs)
+        as_cpu = module.replace(
+            platforms=("cpu",), backend=jax.devices("cpu")[0].client,
+            host_callbacks=_CallbackSink(),
+        )
+        values, token, host_callback = original(
+            ctx.replace(module_context=as_cpu), *args, **kwargs
+        )
+        module.add_keepalive(host_callback)
+        return values, token, host_callback
+
+    emit._jax_ane_wrapped = True  # type: ignore[attr-defined]
+    importlib.import_module("jax._src.callback").emit_python_callback = emit
+
+
+# --- the inner client -------------------------------------------------------------------------
+
+
+def make_inner_client(num_devices: int) -> Any:
+    """Returns a private CPU client whose executions are done when they return."""
+    make = _require("jaxlib.xla_client", "make_cpu_client")
+    return make(asynchronous=False, num_devices=num_devices)
+
+
+def parse_compile_options(options: bytes) -> Any:
+    """Returns the CompileOptions that JAX serialised."""
+    return _require("jaxlib.xla_client", "CompileOptions.ParseFromString")(options)
+
+
+def device_list(devices: Sequence[Any]) -> Any:
+    """Returns jaxlib's list of devices."""
+    return _require("jaxlib._jax", "DeviceList")(tuple(devices))
+
+
+def put(value: np.ndarray, sharding: Any, device: Any) -> Any:
+    """Returns `value` as an array of one device, without a copy where XLA:CPU allows it."""
+    aval = jax.core.ShapedArray(value.shape, value.dtype)
+    return _batched_device_put()(aval, sharding, [value], [device], True)
+
+
+@functools.cache
+def _batched_device_put() -> Callable[..., Any]:
+    return _require("jaxlib._jax", "batched_device_put")
+
+
+def result_handler(shape: tuple[int, ...], dtype: np.dtype, sharding: Any) -> Any:
+    """Returns what turns one output of an execution into an array, made once per output."""
+    make = _require("jaxlib._jax", "array_result_handler")
+    aval = jax.core.ShapedArray(shape, dtype)
+    # 0.10.2 has a fourth argument, `_skip_checks`; 0.12 has three.
+    extra = (True,) if "_skip_checks" in (make.__doc__ or "") else ()
+    return make(aval, sharding, True, *extra)
+
+
+@functools.cache
+def _to_dlpack() -> Callable[..., Any] | None:
+    return _optional("jaxlib._jax", "buffer_to_dlpack_managed_tensor")
+
+
+def hold(array: Any) -> Any:
+    """Returns an object that keeps XLA:CPU from overwriting `array` while it lives."""
+    make = _to_dlpack()
+    if make is None:
+        raise NotImplementedError("this JAX cannot hold an array in place")
+    return make(array)
+
+
+def assemble(aval: Any, sharding: Any, shards: list[Any]) -> Any:
+    """Returns the array whose shards are `shards`, one a device."""
+    return _require("jax._src.array", "ArrayImpl")(aval, sharding, shards, True, _skip_checks=True)
+
+
+def gspmd_sharding(devices: Sequence[Any], proto: Any) -> Any:
+    """Returns the sharding that XLA states for a parameter or an output."""
+    return _require("jax._src.sharding_impls", "GSPMDSharding")(tuple(devices), proto)
+
+
+def make_ir_context() -> Any:
+    """Returns an MLIR context with the dialects of a JAX program."""
+    return _require("jax._src.interpreters.mlir", "make_ir_context")()
+
+
+def accepts_keyword(function: Callable[..., Any], name: str) -> bool:
+    """Returns whether `function` takes a keyword argument called `name`."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return name in (function.__doc__ or "")
+
+
+# --- the compiler -----------------------------------------------------------------------------
+
+
+def inlined_func_call(callee: Any, arguments: list[Any], location: Any) -> list[Any]:
+    """Copies a function's body to the insertion point and returns its results there."""
+    inline = _require("jaxlib.mlir._mlir_libs._jax_mlir_ext", "inlined_func_call")
+    return inline(callee, arguments, location)
 
 
 def module_to_bytecode(module: Any) -> bytes:
-    from jax._src.interpreters import mlir
-
-    return mlir.module_to_bytecode(module)
+    """Returns an MLIR module as bytecode."""
+    return _require("jax._src.interpreters.mlir", "module_to_bytecode")(module)

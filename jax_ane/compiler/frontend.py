@@ -35,7 +35,8 @@ def parse(program: bytes | str) -> ir.Module:
     Raises:
         ValueError: the bytes are none of the three.
     """
-    context = internals.make_mlir_context()
+    context = internals.make_ir_context()
+    context.allow_unregistered_dialects = True
     data = program.encode() if isinstance(program, str) else program
     errors: list[str] = []
     # Plain bytecode and text parse directly; a portable artifact holds VHLO ops that only its

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// PJRT_Device, its description and its one memory space. All three are plain fields that live as
+// long as the client: JAX reads them several times per call.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pjrt/c_api.h"
+#include "pjrt/named_values.h"
+#include "pjrt/storage.h"
+
+namespace jax_ane::pjrt {
+
+class ClientInstance;
+class DeviceInstance;
+
+class DeviceDescriptionInstance {
+  public:
+    DeviceDescriptionInstance(int id, std::string kind);
+
+    static DeviceDescriptionInstance* Unwrap(PJRT_DeviceDescription* description) {
+        return reinterpret_cast<DeviceDescriptionInstance*>(description);
+    }
+    PJRT_DeviceDescription* Wrap() { return reinterpret_cast<PJRT_DeviceDescription*>(this); }
+
+    int id() const { return id_; }
+    const std::string& kind() const { return kind_; }
+    const std::string& to_string() const { return to_string_; }
+    const std::string& debug_string() const { return debug_string_; }
+    const NamedValueList& attributes() const { return attributes_; }
+
+  private:
+    int id_;
+    std::string kind_, to_string_, debug_string_;
+    NamedValueList attributes_;
+};
+
+// The vtable word stays null: JAX then attaches nothing to a memory.
+class MemoryInstance : public PJRT_Memory {
+  public:
+    MemoryInstance(int id, DeviceInstance* device);
+
+    static MemoryInstance* Unwrap(PJRT_Memory* memory) {
+        return static_cast<MemoryInstance*>(memory);
+    }
+    int id() const { return id_; }
+    const std::string& to_string() const { return to_string_; }
+    DeviceInstance* device() const { return device_; }
+    PJRT_Device* const* devices() const { return &device_handle_; }
+
+  private:
+    int id_;
+    std::string to_string_;
+    DeviceInstance* device_;
+    PJRT_Device* device_handle_;
+};
+
+class DeviceInstance {
+  public:
+    DeviceInstance(ClientInstance* client, int id, const std::string& kind,
+                   int64_t memory_limit_bytes);
+
+    static DeviceInstance* Unwrap(PJRT_Device* device) {
+        return reinterpret_cast<DeviceInstance*>(device);
+    }
+    PJRT_Device* Wrap() { return reinterpret_cast<PJRT_Device*>(this); }
+
+    ClientInstance* client() const { return client_; }
+    int id() const { return description_.id(); }
+    DeviceDescriptionInstance& description() { return description_; }
+    MemoryInstance& memory() { return memory_; }
+    PJRT_Memory* const* memories() const { return &memory_handle_; }
+    const std::shared_ptr<MemoryTracker>& tracker() const { return tracker_; }
+
+  private:
+    ClientInstance* client_;
+    DeviceDescriptionInstance description_;
+    MemoryInstance memory_;
+    PJRT_Memory* memory_handle_;
+    std::shared_ptr<MemoryTracker> tracker_;
+};
+
+void FillDeviceEntries(PJRT_Api* api);
+
+}  // namespace jax_ane::pjrt

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// The launch. With one device it is two calls into jaxlib; with several, jax_ane._host puts the
+// shards together. Everything is done when it returns.
+#include <cstring>
+#include <vector>
+
+#include "pjrt/event.h"
+#include "pjrt/executable.h"
+
+namespace jax_ane::pjrt {
+namespace {
+
+// The storages are kept until the call is over: the client may destroy an argument meanwhile.
+struct Arguments {
+    std::vector<std::shared_ptr<Storage>> kept;
+    std::vector<BufferInstance*> donated;
+};
+
+bool IsListed(const PJRT_ExecuteOptions* options, size_t index) {
+    if (!options) return false;
+    for (size_t i = 0; i < options->num_non_donatable_input_indices; ++i) {
+        if (options->non_donatable_input_indices[i] == static_cast<int64_t>(index)) return true;
+    }
+    return false;
+}
+
+// An array over a private copy: XLA:CPU never donates memory that is not its own.
+StatusOr<nb::object> UndonatableArray(BufferInstance& buffer, Storage& storage) {
+    JAX_ANE_ASSIGN_OR_RETURN(const std::byte* bytes, HostBytes(buffer, storage));
+    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<HostBlock> block,
+                             HostBlock::Allocate(buffer.byte_size(), buffer.device()->tracker()));
+    if (buffer.byte_size() > 0) std::memcpy(block->data(), bytes, buffer.byte_size());
+    Storage copy(std::move(block));
+    return nb::borrow(InnerArray(buffer, copy));
+}
+
+// The inner arrays of one device's arguments.
+StatusOr<nb::object> CollectArguments(Program& program, PJRT_Buffer* const* buffers,
+                                      const PJRT_LoadedExecutable_Execute_Args& args,
+                                      Arguments* arguments) {
+    nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(args.num_args)));
+    for (size_t i = 0; i < args.num_args; ++i) {
+        BufferInstance& buffer = *BufferInstance::Unwrap(buffers[i]);
+        JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<Storage> storage, buffer.Acquire());
+        nb::object array;
+        if (!storage) {
+            array = nb::borrow(program.token());
+        } else if (i < program.donated.size() && program.donated[i]) {
+            if (IsListed(args.options, i)) {
+                JAX_ANE_ASSIGN_OR_RETURN(array, UndonatableArray(buffer, *storage));
+            } else {
+                array = nb::borrow(InnerArray(buffer, *storage));
+                arguments->donated.push_back(&buffer);
+            }
+        } else {
+            array = nb::borrow(InnerArray(buffer, *storage));
+        }
+        PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), array.release().ptr());
+        if (storage) arguments->kept.push_back(std::move(storage));
+    }
+    return list;
+}
+
+PyObject* Interned(const char* text) { return PyUnicode_InternFromString(text); }
+
+// Calls method `name` of `object` with one argument.
+nb::object CallMethod(nb::handle object, PyObject* name, nb::handle argument) {
+    PyObject* stack[2] = {object.ptr(), argument.ptr()};
+    PyObject* result =
+        PyObject_VectorcallMethod(name, stack, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    if (!result) throw nb::python_error();
+    return nb::steal(result);
+}
+
+nb::object RunOnOneDevice(Program& program, nb::handle arguments) {
+    static PyObject* consume = Interned("consume_with_handlers");
+    static PyObject* disassemble = Interned("disassemble_prefix_into_single_device_arrays");
+    PyObject* result = PyObject_CallOneArg(program.execute().ptr(), arguments.ptr());
+    if (!result) throw nb::python_error();
+    nb::object results = nb::steal(result);
+    if (program.num_tokens > 0) {
+        CallMethod(results, disassemble, nb::int_(program.num_tokens));
+    }
+    return CallMethod(results, consume, program.handlers());
+}
+
+Status EmitOutputs(Program& program, nb::handle arrays, DeviceInstance* device,
+                   PJRT_Buffer** outputs) {
+    const size_t expected = program.outputs.size() - program.num_tokens;
+    if (static_cast<size_t>(PyList_Size(arrays.ptr())) != expected) {
+        return Internal("XLA:CPU returned another number of results than it announced");
+    }
+    for (size_t i = 0; i < program.outputs.size(); ++i) {
+        const OutputInfo& info = program.outputs[i];
+        std::shared_ptr<Storage> storage;
+        if (i >= program.num_tokens) {
+            nb::object array = nb::borrow(PyList_GET_ITEM(arrays.ptr(), i - program.num_tokens));
+            storage = std::make_shared<Storage>(PyRef(std::move(array)), info.byte_size,
+                                                device->tracker());
+        }
+        outputs[i] =
+            (new BufferInstance(device, info.type, info.dims, std::move(storage)))->Wrap();
+    }
+    return {};
+}
+
+Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args& args) {
+    Arguments arguments;
+    if (args.num_devices == 1) {
+        JAX_ANE_ASSIGN_OR_RETURN(
+            nb::object list,
+            CollectArguments(program, args.argument_lists[0], args, &arguments));
+        nb::object arrays = RunOnOneDevice(program, list);
+        JAX_ANE_RETURN_IF_ERROR(EmitOutputs(program, arrays,
+                                            DeviceInstance::Unwrap(program.devices[0]),
+                                            args.output_lists[0]));
+    } else {
+        nb::list shards;
+        for (size_t device = 0; device < args.num_devices; ++device) {
+            JAX_ANE_ASSIGN_OR_RETURN(
+                nb::object list,
+                CollectArguments(program, args.argument_lists[device], args, &arguments));
+            shards.append(list);
+        }
+        nb::object results = program.host().attr("execute_shards")(shards);
+        for (size_t device = 0; device < args.num_devices; ++device) {
+            nb::object arrays = results[device];
+            JAX_ANE_RETURN_IF_ERROR(EmitOutputs(program, arrays,
+                                                DeviceInstance::Unwrap(program.devices[device]),
+                                                args.output_lists[device]));
+        }
+    }
+    for (BufferInstance* buffer : arguments.donated) buffer->Delete();
+    return {};
+}
+
+}  // namespace
+
+Status Execute(Program& program, const PJRT_LoadedExecutable_Execute_Args& args) {
+    if (args.num_devices != program.devices.size()) {
+        return InvalidArgument("a program for " + std::to_string(program.devices.size()) +
+                               " devices was run on " + std::to_string(args.num_devices));
+    }
+    if (args.num_args != program.donated.size()) {
+        return InvalidArgument("a program of " + std::to_string(program.donated.size()) +
+                               " arguments was given " + std::to_string(args.num_args));
+    }
+    JAX_ANE_RETURN_IF_ERROR(WithPython([&] { return ExecuteWithGil(program, args); }));
+    if (args.device_complete_events) {
+        for (size_t device = 0; device < args.num_devices; ++device) {
+            args.device_complete_events[device] = EventInstance::MakeReady();
+        }
+    }
+    return {};
+}
+
+}  // namespace jax_ane::pjrt

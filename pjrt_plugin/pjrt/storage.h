@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bytes behind a buffer: a host block that the plugin owns (or a caller's memory that it may
+// read), an array of the inner XLA:CPU client, or both, and what they count for in memory_stats.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "pjrt/python_bridge.h"
+#include "util/status.h"
+
+namespace jax_ane::pjrt {
+
+// Bytes in use on one device. Shared by everything that is counted, since blocks outlive clients.
+class MemoryTracker {
+  public:
+    struct Snapshot {
+        int64_t in_use, peak, allocations, largest, limit;
+    };
+    explicit MemoryTracker(int64_t limit_bytes) : limit_(limit_bytes) {}
+
+    // RESOURCE_EXHAUSTED with the bytes needed and free when the limit would be passed.
+    Status Reserve(int64_t bytes);
+    // Counts what exists already, whatever the limit.
+    void Add(int64_t bytes);
+    void Remove(int64_t bytes);
+    Snapshot Read() const;
+    void ResetPeak();
+
+  private:
+    void AddLocked(int64_t bytes);
+
+    mutable std::mutex mutex_;
+    const int64_t limit_;
+    int64_t in_use_ = 0, peak_ = 0, allocations_ = 0, largest_ = 0;
+};
+
+// What this machine may spend on buffers, in bytes.
+int64_t DefaultMemoryLimit();
+
+// Dense bytes, 64-byte aligned, never written once a buffer shows them.
+class HostBlock {
+  public:
+    static constexpr size_t kAlignment = 64;  // What XLA:CPU needs in order not to copy.
+
+    static StatusOr<std::shared_ptr<HostBlock>> Allocate(size_t bytes,
+                                                         std::shared_ptr<MemoryTracker> tracker);
+    // Borrows `data`; `on_release` runs when nobody reads it any more.
+    static std::shared_ptr<HostBlock> Borrow(const void* data, size_t bytes,
+                                             std::function<void()> on_release);
+    ~HostBlock();
+    HostBlock(const HostBlock&) = delete;
+    HostBlock& operator=(const HostBlock&) = delete;
+
+    std::byte* data() { return data_; }
+    size_t size() const { return size_; }
+
+  private:
+    HostBlock(std::byte* data, size_t size) : data_(data), size_(size) {}
+
+    std::byte* data_;
+    size_t size_;
+    std::shared_ptr<MemoryTracker> tracker_;
+    std::function<void()> on_release_;
+};
+
+// Each half is made from the other at most once, when it is first asked for. Both setters keep the
+// first value: two threads may have made one each. `array` is set and read with the GIL.
+class Storage {
+  public:
+    explicit Storage(std::shared_ptr<HostBlock> block) : block_(std::move(block)) {}
+    Storage(PyRef array, size_t bytes, std::shared_ptr<MemoryTracker> tracker);
+    ~Storage();
+
+    std::shared_ptr<HostBlock> block() const;
+    void SetBlock(std::shared_ptr<HostBlock> block);
+    nb::handle array() const { return array_.get(); }
+    void SetArray(PyRef array);
+    // The array's own memory once it was asked for, else null.
+    const void* array_data() const { return array_data_; }
+    void set_array_data(const void* data) { array_data_ = data; }
+    // True when the array's memory is XLA's, which a donation may overwrite.
+    bool array_is_origin() const { return tracker_ != nullptr; }
+
+  private:
+    mutable std::mutex mutex_;
+    std::shared_ptr<HostBlock> block_;
+    PyRef array_;
+    std::atomic<const void*> array_data_ = nullptr;
+    size_t array_bytes_ = 0;
+    std::shared_ptr<MemoryTracker> tracker_;
+};
+
+}  // namespace jax_ane::pjrt
