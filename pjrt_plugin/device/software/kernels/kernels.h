@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of kernels: one function pointer a family, filled once per instruction set (table.cc).
+// `exact` kernels must equal the scalar reference bit for bit; `fast` ones may sum in any order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "util/half.h"
+#include "util/thread_pool.h"
+
+namespace jax_ane::software {
+
+enum class NumericsMode : uint8_t { kExact = 0, kFast = 1 };
+inline constexpr int kNumericsModes = 2;
+
+// ---- GEMM
+// -----------------------------------------------------------------------------------------------------------
+
+// Element (i, j) is data[i * row_stride + j * column_stride]; strides count elements and may be
+// anything, so that neither transpose needs a copy.
+struct MatrixView {
+    const Half* data = nullptr;
+    int64_t row_stride = 0;
+    int64_t column_stride = 0;
+};
+
+enum class BiasKind : uint8_t { kNone, kPerRow, kPerColumn };
+
+// C[m, n] = A[m, k] x B[k, n] + bias. Batches are the caller's loop.
+struct GemmArgs {
+    int64_t m = 0;
+    int64_t n = 0;
+    int64_t k = 0;
+    MatrixView a;
+    MatrixView b;                    // ignored when packed_b is set
+    const void* packed_b = nullptr;  // made by pack_b of the same kernel, or null
+    Half* c = nullptr;               // element (i, j) at c[i * c_row_stride + j]
+    int64_t c_row_stride = 0;
+    BiasKind bias_kind = BiasKind::kNone;
+    const Half* bias = nullptr;  // m (per row) or n (per column) elements
+    // Exact kernels only: when set, the accumulators (units of 2^-16) are stored here instead of
+    // fp16 in c; INT32_MAX and INT32_MIN stand for the sticky infinities. Row stride c_row_stride.
+    // Used by Winograd.
+    int32_t* raw = nullptr;
+    void* scratch = nullptr;     // 64-byte aligned, scratch_bytes(m, n, k, pool size) long
+    ThreadPool* pool = nullptr;  // null: run on the calling thread only
+};
+
+struct GemmKernel {
+    // Scratch for one call with at most `threads` threads at work (1 when the pool is null).
+    size_t (*scratch_bytes)(int64_t m, int64_t n, int64_t k, int threads);
+    // Size of B packed for repeated use (64-byte aligned memory); 0 when this kernel does not pack
+    // ahead.
+    size_t (*packed_b_bytes)(int64_t n, int64_t k);
+    void (*pack_b)(const MatrixView& b, int64_t n, int64_t k, void* packed, ThreadPool* pool);
+    void (*run)(const GemmArgs& args);
+};
+
+// ---- Elementwise
+// ----------------------------------------------------------------------------------------------------
+
+enum class BinaryOp : uint8_t { kAdd, kSub, kMul, kDiv, kMaximum, kMinimum, kPow, kFloorDiv };
+inline constexpr int kBinaryOps = 8;
+
+// out[i] = a[i * a_step] op b[i * b_step] for i < n. Steps are 0 (a scalar) or 1. out may be a or b
+// (same index).
+using BinaryFn = void (*)(const Half* a, int a_step, const Half* b, int b_step, Half* out,
+                          int64_t n);
+
+enum class CompareOp : uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual };
+inline constexpr int kCompareOps = 6;
+
+// As BinaryFn; out is 0 or 1 a byte. NaN compares as +inf.
+using CompareFn = void (*)(const Half* a, int a_step, const Half* b, int b_step, uint8_t* out,
+                           int64_t n);
+
+// out[i] = condition[i * c_step] ? a[i * a_step] : b[i * b_step].
+using SelectFn = void (*)(const uint8_t* condition, int c_step, const Half* a, int a_step,
+                          const Half* b, int b_step, Half* out, int64_t n);
+
+// out[i] = table[x[i]]; table has 65,536 entries. Every unary operation on fp16 is one of these.
+using LookupFn = void (*)(const Half* table, const Half* x, Half* out, int64_t n);
+
+// ---- Reductions, conversions, movement
+// --------------------------------------------------------------------------------
+
+enum class ReduceOp : uint8_t { kSum, kMax, kMin };
+inline constexpr int kReduceOps = 3;
+
+// out[r] = reduction of x[r * n .. r * n + n) for r < rows. `long_row`: exact sums of at least this
+// many terms go by radix-4 passes (numerics.md section 5); ignored otherwise.
+using ReduceRowsFn = void (*)(const Half* x, int64_t rows, int64_t n, int64_t long_row, Half* out);
+
+// NumPy's casts: nearest, ties to even.
+using HalfToFloatFn = void (*)(const Half* x, float* out, int64_t n);
+using FloatToHalfFn = void (*)(const float* x, Half* out, int64_t n);
+
+// out[j * out_stride + i] = x[i * x_stride + j] for i < rows, j < columns; strides in elements.
+using Transpose16Fn = void (*)(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,
+                               int64_t rows, int64_t columns);
+
+struct KernelTable {
+    const char* isa = "scalar";
+    GemmKernel gemm[kNumericsModes];
+    BinaryFn binary[kNumericsModes][kBinaryOps];
+    CompareFn compare[kCompareOps];
+    SelectFn select;
+    LookupFn lookup;
+    ReduceRowsFn reduce_rows[kNumericsModes][kReduceOps];
+    HalfToFloatFn half_to_float;
+    FloatToHalfFn float_to_half;
+    Transpose16Fn transpose16;
+};
+
+// The scalar reference: every pointer set.
+const KernelTable& ReferenceKernels();
+
+// Each vector file starts from the reference and overwrites what it has. Defined in table.cc's
+// companions
+// (`*_avx2.cc`, `*_avx512.cc`, `*_neon.cc`); see the list in table.cc.
+
+// The table for an instruction set ("auto", "scalar", "avx2", "avx512", "neon"), or null if this
+// machine or build lacks it.
+const KernelTable* FindKernels(std::string_view isa);
+
+}  // namespace jax_ane::software

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "util/thread_pool.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+
+namespace jax_ane {
+namespace {
+
+// Counts forks on the way from the first process to this one: a pool of an older generation has no
+// workers here.
+std::atomic<uint64_t> fork_generation{0};
+
+void WatchForks() {
+    static const int registered =
+        pthread_atfork(nullptr, nullptr, [] { fork_generation.fetch_add(1); });
+    (void)registered;
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+    WatchForks();
+    generation_ = fork_generation.load();
+    if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
+}
+
+ThreadPool::~ThreadPool() {
+    if (generation_ != fork_generation.load()) {
+        // The threads stayed in the parent; there is nobody to join.
+        for (std::thread& worker : workers_) worker.detach();
+        return;
+    }
+    {
+        std::lock_guard lock(mutex_);
+        stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::TakeChunks(Job& job, int slot) {
+    for (;;) {
+        const int64_t begin = job.next.fetch_add(job.grain, std::memory_order_relaxed);
+        if (begin >= job.n) return;
+        job.call(job.context, begin, std::min(job.n, begin + job.grain), slot);
+    }
+}
+
+void ThreadPool::Run(Job& job) {
+    const bool alone = workers_.empty() || job.n <= job.grain;
+    if (alone || generation_ != fork_generation.load(std::memory_order_relaxed)) {
+        TakeChunks(job, 0);
+        return;
+    }
+    {
+        std::lock_guard lock(mutex_);
+        job.slots = 1;
+        job.link = jobs_;
+        jobs_ = &job;
+    }
+    const int64_t chunks = (job.n + job.grain - 1) / job.grain;
+    if (chunks - 1 >= static_cast<int64_t>(workers_.size())) {
+        wake_.notify_all();
+    } else {
+        for (int64_t i = 1; i < chunks; ++i) wake_.notify_one();
+    }
+    TakeChunks(job, 0);
+    std::unique_lock lock(mutex_);
+    Job** link = &jobs_;
+    while (*link != nullptr && *link != &job) link = &(*link)->link;
+    if (*link == &job) *link = job.link;
+    done_.wait(lock, [&] { return job.running == 0; });
+}
+
+void ThreadPool::Work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        wake_.wait(lock, [this] { return stop_ || jobs_ != nullptr; });
+        if (stop_) return;
+        Job& job = *jobs_;
+        const int slot = job.slots++;
+        ++job.running;
+        lock.unlock();
+        TakeChunks(job, slot);
+        lock.lock();
+        // Exhausted: no other worker needs to look at it, and its owner may already be waiting.
+        Job** link = &jobs_;
+        while (*link != nullptr && *link != &job) link = &(*link)->link;
+        if (*link == &job) *link = job.link;
+        if (--job.running == 0) done_.notify_all();
+    }
+}
+
+}  // namespace jax_ane
