@@ -2,6 +2,7 @@
 // Which kernels run: one table per instruction set, chosen by name or by what the CPU has.
 #include "device/software/kernels/kernels.h"
 #include "device/software/kernels/reference.h"
+#include "device/software/kernels/vector_tables.h"
 
 namespace jax_ane::software {
 
@@ -27,7 +28,27 @@ struct Isa {
     const KernelTable& (*table)();
 };
 
+#if defined(__x86_64__)
+bool HasAvx512() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+const KernelTable& Avx512Kernels() {
+    static const KernelTable table = [] {
+        KernelTable t = ReferenceKernels();
+        t.isa = "avx512";
+        FillAvx512Gemm(t);
+        return t;
+    }();
+    return table;
+}
+#endif
+
 const Isa kIsas[] = {
+#if defined(__x86_64__)
+    {"avx512", HasAvx512, Avx512Kernels},
+#endif
     {"scalar", [] { return true; }, ReferenceKernels},
 };
 

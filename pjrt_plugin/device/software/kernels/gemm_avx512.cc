@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+// GEMM for AVX-512 (F, BW, VL, DQ): 6 rows by 64 columns a register tile, and the byte compare of the
+// exact rule covers a whole panel of 64 columns at once.
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+
+#include <immintrin.h>
+
+#include "device/software/kernels/gemm_blocked.h"
+#include "device/software/kernels/vector_tables.h"
+
+namespace jax_ane::software {
+namespace {
+
+struct Avx512 {
+    static constexpr int kLanes = 16;
+    static constexpr int kVectors = 4;
+    static constexpr int kRows = 6;
+    static constexpr bool kMaskedAddsMagic = true;
+
+    using Float = __m512;
+    using Sum = __m512i;
+    using Exponents = __m512i;
+    using Keep = __mmask64;
+
+    static Float Load(const float* p) { return _mm512_load_ps(p); }
+    static Float Broadcast(const float* p) { return _mm512_set1_ps(*p); }
+    static Sum LoadSum(const int32_t* p) { return _mm512_load_si512(p); }
+    static void StoreSum(int32_t* p, Sum s) { _mm512_store_si512(p, s); }
+    static Exponents LoadExponents(const int8_t* p) { return _mm512_load_si512(p); }
+    static Keep Above(Exponents e, const int32_t* drop) {
+        return _mm512_cmpgt_epi8_mask(e, _mm512_set1_epi32(*drop));
+    }
+
+    template <blocked::Inner kInner>
+    static Sum Step(Sum sum, Float a, Float b, Keep keep, int v) {
+        const auto lanes = static_cast<__mmask16>(keep >> (16 * v));
+        if constexpr (kInner == blocked::Inner::kMasked) {
+            // Masked-off lanes keep the magic number, which adds 0.
+            const __m512 q = _mm512_mask3_fmadd_ps(a, b, _mm512_set1_ps(blocked::kMagic), lanes);
+            return _mm512_add_epi32(sum, _mm512_castps_si512(q));
+        } else {
+            return _mm512_mask_add_epi32(sum, lanes, sum, RoundLarge(a, b));
+        }
+    }
+
+    static Sum UnmaskedStep(Sum sum, Float a, Float b) {
+        const __m512 q = _mm512_fmadd_ps(a, b, _mm512_set1_ps(blocked::kMagic));
+        return _mm512_add_epi32(sum, _mm512_castps_si512(q));
+    }
+
+    static Sum FastStep(Sum sum, Float a, Float b) {
+        return _mm512_castps_si512(_mm512_fmadd_ps(a, b, _mm512_castsi512_ps(sum)));
+    }
+
+    // A product of any size in units of 2^-16. Small ones by the magic number, large ones are whole
+    // already; beyond int32 the result does not matter, for the scalar check takes over.
+    static __m512i RoundLarge(__m512 a, __m512 b) {
+        const __m512 magic = _mm512_set1_ps(blocked::kMagic);
+        // A large product must not see the step away from zero, which is worth whole units there.
+        const __mmask16 nonzero = _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_OQ);
+        const __m512i bits = _mm512_castps_si512(a);
+        const __m512 exact_a = _mm512_castsi512_ps(
+            _mm512_mask_sub_epi32(bits, nonzero, bits, _mm512_set1_epi32(1)));
+        const __m512 product = _mm512_mul_ps(exact_a, b);
+        const __m512i small = _mm512_sub_epi32(_mm512_castps_si512(_mm512_fmadd_ps(a, b, magic)),
+                                               _mm512_castps_si512(magic));
+        const __m512i large = _mm512_cvtps_epi32(product);
+        const __mmask16 is_small =
+            _mm512_cmp_ps_mask(_mm512_abs_ps(product), _mm512_set1_ps(0x1p21f), _CMP_LT_OQ);
+        return _mm512_mask_mov_epi32(large, is_small, small);
+    }
+
+    // ---- Packing
+
+    static __m512 Decode(__m256i halves) {
+        const __m512i bits = _mm512_cvtepu16_epi32(halves);
+        const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFF));
+        const __m512i sign =
+            _mm512_slli_epi32(_mm512_and_si512(bits, _mm512_set1_epi32(0x8000)), 16);
+        const __m512i normal =
+            _mm512_add_epi32(_mm512_slli_epi32(magnitude, 13), _mm512_set1_epi32(112 << 23));
+        const __m512i subnormal = _mm512_castps_si512(
+            _mm512_mul_ps(_mm512_cvtepi32_ps(magnitude), _mm512_set1_ps(0x1p-24f)));
+        const __mmask16 is_subnormal =
+            _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(0x400));
+        return _mm512_castsi512_ps(
+            _mm512_or_si512(_mm512_mask_mov_epi32(normal, is_subnormal, subnormal), sign));
+    }
+
+    static __m512i Exponent(__m256i halves) {
+        const __m512i field = _mm512_and_si512(
+            _mm512_srli_epi32(_mm512_cvtepu16_epi32(halves), 10), _mm512_set1_epi32(31));
+        return _mm512_sub_epi32(_mm512_max_epi32(field, _mm512_set1_epi32(1)),
+                                _mm512_set1_epi32(15));
+    }
+
+    // What a block holds, vector-wise. Zeros do not count: their products are zero anyway.
+    struct RangeVectors {
+        __m512i min_exponent = _mm512_set1_epi32(99);
+        __m512 max_magnitude = _mm512_setzero_ps();
+        __m512 square = _mm512_setzero_ps();
+
+        void Add(__m512 value, __m512i exponent) {
+            const __mmask16 nonzero =
+                _mm512_cmp_ps_mask(value, _mm512_setzero_ps(), _CMP_NEQ_OQ);
+            min_exponent =
+                _mm512_mask_min_epi32(min_exponent, nonzero, min_exponent, exponent);
+            max_magnitude = _mm512_max_ps(max_magnitude, _mm512_abs_ps(value));
+            square = _mm512_fmadd_ps(value, value, square);
+        }
+        void Finish(blocked::Range& range, float& square_sum) const {
+            range.min_exponent =
+                std::min(range.min_exponent, _mm512_reduce_min_epi32(min_exponent));
+            range.max_magnitude =
+                std::max(range.max_magnitude, _mm512_reduce_max_ps(max_magnitude));
+            square_sum += _mm512_reduce_add_ps(square);
+        }
+    };
+
+    static __m256i LoadHalves(const Half* source, int64_t stride, int64_t count) {
+        if (stride == 1) {
+            const auto lanes = static_cast<__mmask16>(count >= 16 ? 0xFFFF : (1 << count) - 1);
+            return _mm256_maskz_loadu_epi16(lanes, source);
+        }
+        alignas(32) Half gathered[16] = {};
+        for (int64_t i = 0; i < std::min<int64_t>(count, 16); ++i) gathered[i] = source[i * stride];
+        return _mm256_load_si256(reinterpret_cast<const __m256i*>(gathered));
+    }
+
+    // One row of A: `count` values `stride` apart.
+    template <bool kExact>
+    static void DecodeRow(const Half* source, int64_t stride, int64_t count, float* values,
+                          int32_t* drop, blocked::Range& range, float& square) {
+        RangeVectors seen;
+        for (int64_t k = 0; k < count; k += 16) {
+            const __m256i halves = LoadHalves(source + k * stride, stride, count - k);
+            if constexpr (!kExact) {
+                _mm512_store_ps(values + k, _mm512_cvtph_ps(halves));
+                continue;
+            }
+            const __m512 value = Decode(halves);
+            const __m512i exponent = Exponent(halves);
+            seen.Add(value, exponent);
+            const __m512i scaled =
+                _mm512_castps_si512(_mm512_mul_ps(value, _mm512_set1_ps(65536.0f)));
+            const __mmask16 nonzero =
+                _mm512_cmp_ps_mask(value, _mm512_setzero_ps(), _CMP_NEQ_OQ);
+            _mm512_store_si512(values + k, _mm512_mask_add_epi32(scaled, nonzero, scaled,
+                                                                 _mm512_set1_epi32(1)));
+            const __m512i byte = _mm512_and_si512(
+                _mm512_sub_epi32(_mm512_set1_epi32(kMacDropExponent), exponent),
+                _mm512_set1_epi32(0xFF));
+            _mm512_store_si512(drop + k,
+                               _mm512_mullo_epi32(byte, _mm512_set1_epi32(0x01010101)));
+        }
+        if constexpr (kExact) seen.Finish(range, square);
+    }
+
+    // One k of a panel of B: `columns` neighbouring values, zero beyond.
+    template <bool kExact>
+    static void DecodePanelRow(const Half* source, int64_t columns, float* values,
+                               int8_t* exponents, blocked::Range& range, float* square) {
+        RangeVectors seen;
+        for (int64_t j = 0; j < 64; j += 16) {
+            const __m256i halves =
+                columns > j ? LoadHalves(source + j, 1, columns - j) : _mm256_setzero_si256();
+            if constexpr (!kExact) {
+                _mm512_store_ps(values + j, _mm512_cvtph_ps(halves));
+                continue;
+            }
+            const __m512 value = Decode(halves);
+            const __m512i exponent = Exponent(halves);
+            seen.Add(value, exponent);
+            _mm512_store_ps(values + j, value);
+            _mm_store_si128(reinterpret_cast<__m128i*>(exponents + j),
+                            _mm512_cvtepi32_epi8(exponent));
+            _mm512_store_ps(square + j,
+                            _mm512_fmadd_ps(value, value, _mm512_load_ps(square + j)));
+        }
+        float unused = 0;
+        if constexpr (kExact) seen.Finish(range, unused);
+    }
+
+    // One column of a panel of B, `stride` apart in memory; zeros where `source` is null.
+    template <bool kExact>
+    static void DecodePanelColumn(const Half* source, int64_t stride, int64_t count, float* values,
+                                  int8_t* exponents, blocked::Range& range, float& square) {
+        RangeVectors seen;
+        alignas(64) float decoded[16];
+        alignas(64) int32_t decoded_exponent[16];
+        for (int64_t k = 0; k < count; k += 16) {
+            const __m256i halves = source != nullptr
+                                       ? LoadHalves(source + k * stride, stride, count - k)
+                                       : _mm256_setzero_si256();
+            const int64_t lanes = std::min<int64_t>(16, count - k);
+            _mm512_store_ps(decoded, kExact ? Decode(halves) : _mm512_cvtph_ps(halves));
+            for (int64_t i = 0; i < lanes; ++i) values[(k + i) * 64] = decoded[i];
+            if constexpr (kExact) {
+                const __m512i exponent = Exponent(halves);
+                seen.Add(_mm512_load_ps(decoded), exponent);
+                _mm512_store_si512(decoded_exponent, exponent);
+                for (int64_t i = 0; i < lanes; ++i) {
+                    exponents[(k + i) * 64] = static_cast<int8_t>(decoded_exponent[i]);
+                }
+            }
+        }
+        if constexpr (kExact) seen.Finish(range, square);
+    }
+
+    // ---- Output
+
+    // Sums in units of 2^-16 to fp16, ties away from zero. A double holds a sum exactly; half a unit
+    // of fp16's last place is added and the rest cut off. Sums are multiples of 2^-16, so subnormal
+    // results need no rounding.
+    static __m128i RoundEight(__m256i sums) {
+        const __m512i bits = _mm512_castpd_si512(_mm512_cvtepi32_pd(sums));
+        const __m512i rounded =
+            _mm512_and_si512(_mm512_add_epi64(bits, _mm512_set1_epi64(int64_t{1} << 41)),
+                             _mm512_set1_epi64(~((int64_t{1} << 42) - 1)));
+        const __m256 value = _mm256_mul_ps(_mm512_cvtpd_ps(_mm512_castsi512_pd(rounded)),
+                                           _mm256_set1_ps(0x1p-16f));
+        return _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
+    }
+
+    static void RoundRow(const int32_t* sums, int64_t count, Half* out) {
+        int64_t j = 0;
+        for (; j + 8 <= count; j += 8) {
+            const __m256i eight = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums + j));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(out + j), RoundEight(eight));
+        }
+        for (; j < count; ++j) out[j] = MacRoundToHalf(sums[j]);
+    }
+
+    static void NarrowRow(const float* sums, int64_t count, Half* out) {
+        for (int64_t j = 0; j < count; j += 16) {
+            const auto lanes =
+                static_cast<__mmask16>(count - j >= 16 ? 0xFFFF : (1 << (count - j)) - 1);
+            const __m256i halves = _mm512_cvtps_ph(_mm512_maskz_loadu_ps(lanes, sums + j),
+                                                   _MM_FROUND_TO_NEAREST_INT);
+            _mm256_mask_storeu_epi16(out + j, lanes, halves);
+        }
+    }
+};
+
+}  // namespace
+
+void FillAvx512Gemm(KernelTable& table) { blocked::Fill<Avx512>(table); }
+
+}  // namespace jax_ane::software
+
+#endif

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+// The blocked GEMM behind every vector instruction set, exact and fast from one template. An
+// instruction set supplies `Isa`: its vectors and the inner step (see gemm_avx512.cc).
+//
+// Exact, in three vector operations a product: `a` is scaled by 2^16 and moved one float32 step away
+// from zero, so that fma(a, b, 1.5 * 2^23) rounds the product to a multiple of 2^-16 with ties away
+// from zero and leaves it in the low bits of the float, which add up as integers. Products whose
+// exponents sum to -17 or less are masked out by one byte compare. Where no product of a block can
+// be dropped the mask is left out; where products reach 64 the rounding is done by conversion; where
+// a partial sum might reach 2^15 the scalar reference decides.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "device/software/kernels/kernels.h"
+#include "device/software/kernels/mac.h"
+
+// Everything here has internal linkage: a function compiled for one instruction set must never be
+// the copy that the linker keeps for another.
+namespace jax_ane::software::blocked {
+namespace {
+
+inline constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23
+inline constexpr float kMaxMagicProduct = 64.0f;
+inline constexpr int64_t kDepth = 256;  // k steps between two packings
+
+// How a block's products are formed. The first three are exact and give the same bits.
+enum class Inner { kMasked, kUnmasked, kLarge, kFast };
+
+template <typename Isa>
+struct Geometry {
+    static constexpr int kLanes = Isa::kLanes;
+    static constexpr int kVectors = Isa::kVectors;  // vectors across one panel of B
+    static constexpr int kPanel = kLanes * kVectors;
+    static constexpr int kRows = Isa::kRows;  // rows of the register tile
+    static constexpr int64_t kTileRows = kRows * (192 / kRows);
+    static constexpr int64_t kTileColumns = 256;
+};
+
+// One thread's packed blocks and sums. A is [row][k], B is [panel][k][column of the panel].
+template <typename Isa>
+struct Scratch {
+    using G = Geometry<Isa>;
+    alignas(64) float a[G::kTileRows * kDepth];
+    alignas(64) int32_t a_drop[G::kTileRows * kDepth];  // the byte -17 - e(a), four times
+    alignas(64) float b[G::kTileColumns * kDepth];
+    alignas(64) int8_t b_exponent[G::kTileColumns * kDepth];
+    alignas(64) int32_t sum[G::kTileRows * G::kTileColumns];  // float bits when fast
+    alignas(64) float row_square[G::kTileRows];
+    alignas(64) float column_square[G::kTileColumns];
+};
+
+struct Tile {
+    int64_t row, rows, column, columns;
+};
+
+// Smallest exponent of a non-zero operand and largest magnitude of any, over what was packed.
+struct Range {
+    int32_t min_exponent = 99;
+    float max_magnitude = 0.0f;
+};
+
+inline int32_t WrappingAdd(int32_t a, int32_t b) {
+    return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+}
+
+inline Half BiasAt(const GemmArgs& g, int64_t i, int64_t j) {
+    if (g.bias_kind == BiasKind::kNone) return 0;
+    return g.bias[g.bias_kind == BiasKind::kPerRow ? i : j];
+}
+
+// ---- Packing
+
+// A[tile rows, k0 .. k0 + depth) as float32: exact, scaled by 2^16 and moved away from zero, with
+// the drop bytes; fast, as it is.
+template <typename Isa, bool kExact>
+Range PackA(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch<Isa>& s) {
+    Range range;
+    for (int64_t i = 0; i < t.rows; ++i) {
+        const Half* source = g.a.data + (t.row + i) * g.a.row_stride + k0 * g.a.column_stride;
+        float* values = s.a + i * kDepth;
+        int32_t* drop = s.a_drop + i * kDepth;
+        Isa::template DecodeRow<kExact>(source, g.a.column_stride, depth, values, drop, range,
+                                        s.row_square[i]);
+    }
+    const int64_t padded = (t.rows + Isa::kRows - 1) / Isa::kRows * Isa::kRows;
+    for (int64_t i = t.rows; i < padded; ++i) {
+        std::fill_n(s.a + i * kDepth, depth, 0.0f);
+        std::fill_n(s.a_drop + i * kDepth, depth, 0);
+    }
+    return range;
+}
+
+template <typename Isa, bool kExact>
+Range PackB(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch<Isa>& s) {
+    using G = Geometry<Isa>;
+    Range range;
+    for (int64_t first = 0; first < t.columns; first += G::kPanel) {
+        float* values = s.b + first * kDepth;
+        int8_t* exponents = s.b_exponent + first * kDepth;
+        const int64_t columns = std::min<int64_t>(G::kPanel, t.columns - first);
+        const Half* source =
+            g.b.data + k0 * g.b.row_stride + (t.column + first) * g.b.column_stride;
+        if (g.b.column_stride == 1) {
+            for (int64_t k = 0; k < depth; ++k) {
+                Isa::template DecodePanelRow<kExact>(
+                    source + k * g.b.row_stride, columns, values + k * G::kPanel,
+                    exponents + k * G::kPanel, range, s.column_square + first);
+            }
+            continue;
+        }
+        for (int64_t j = 0; j < G::kPanel; ++j) {
+            Isa::template DecodePanelColumn<kExact>(
+                j < columns ? source + j * g.b.column_stride : nullptr, g.b.row_stride, depth,
+                values + j, exponents + j, range, s.column_square[first + j]);
+        }
+    }
+    return range;
+}
+
+// ---- The register tile: kRows rows by kCount vectors of columns, `depth` steps.
+
+template <typename Isa, Inner kInner, int kCount>
+void Multiply(const Scratch<Isa>& s, int64_t row, int64_t panel, int64_t depth, int32_t* sum) {
+    using G = Geometry<Isa>;
+    typename Isa::Sum accumulator[G::kRows][kCount];
+    for (int i = 0; i < G::kRows; ++i) {
+        for (int v = 0; v < kCount; ++v) {
+            accumulator[i][v] =
+                Isa::LoadSum(sum + i * G::kTileColumns + v * G::kLanes);
+        }
+    }
+    const float* a = s.a + row * kDepth;
+    const int32_t* drop = s.a_drop + row * kDepth;
+    const float* b = s.b + panel * kDepth;
+    const int8_t* exponents = s.b_exponent + panel * kDepth;
+    for (int64_t k = 0; k < depth; ++k) {
+        typename Isa::Float columns[kCount];
+        for (int v = 0; v < kCount; ++v) columns[v] = Isa::Load(b + v * G::kLanes);
+        if constexpr (kInner == Inner::kMasked || kInner == Inner::kLarge) {
+            const typename Isa::Exponents e = Isa::LoadExponents(exponents);
+            for (int i = 0; i < G::kRows; ++i) {
+                const typename Isa::Float value = Isa::Broadcast(a + i * kDepth + k);
+                const typename Isa::Keep keep = Isa::Above(e, drop + i * kDepth + k);
+                for (int v = 0; v < kCount; ++v) {
+                    accumulator[i][v] =
+                        Isa::template Step<kInner>(accumulator[i][v], value, columns[v], keep, v);
+                }
+            }
+            exponents += G::kPanel;
+        } else {
+            for (int i = 0; i < G::kRows; ++i) {
+                const typename Isa::Float value = Isa::Broadcast(a + i * kDepth + k);
+                for (int v = 0; v < kCount; ++v) {
+                    accumulator[i][v] =
+                        kInner == Inner::kFast
+                            ? Isa::FastStep(accumulator[i][v], value, columns[v])
+                            : Isa::UnmaskedStep(accumulator[i][v], value, columns[v]);
+                }
+            }
+        }
+        b += G::kPanel;
+    }
+    for (int i = 0; i < G::kRows; ++i) {
+        for (int v = 0; v < kCount; ++v) {
+            Isa::StoreSum(sum + i * G::kTileColumns + v * G::kLanes, accumulator[i][v]);
+        }
+    }
+}
+
+template <typename Isa, Inner kInner, int kCount = Isa::kVectors>
+void MultiplyCount(int vectors, const Scratch<Isa>& s, int64_t row, int64_t panel, int64_t depth,
+                   int32_t* sum) {
+    if constexpr (kCount > 1) {
+        if (vectors < kCount) {
+            MultiplyCount<Isa, kInner, kCount - 1>(vectors, s, row, panel, depth, sum);
+            return;
+        }
+    }
+    Multiply<Isa, kInner, kCount>(s, row, panel, depth, sum);
+}
+
+template <typename Isa, Inner kInner>
+void MultiplyBlock(const Tile& t, int64_t depth, Scratch<Isa>& s) {
+    using G = Geometry<Isa>;
+    for (int64_t panel = 0; panel < t.columns; panel += G::kPanel) {
+        const int64_t columns = std::min<int64_t>(G::kPanel, t.columns - panel);
+        const int vectors = static_cast<int>((columns + G::kLanes - 1) / G::kLanes);
+        for (int64_t row = 0; row < t.rows; row += G::kRows) {
+            MultiplyCount<Isa, kInner>(vectors, s, row, panel, depth,
+                                       s.sum + row * G::kTileColumns + panel);
+        }
+    }
+}
+
+// ---- Tiles
+
+// Every partial sum checked, in ascending k: the chip's answer where an overflow is possible.
+inline int32_t CheckedDot(const GemmArgs& g, int64_t i, int64_t j) {
+    MacAccumulator sum(MacStart(BiasAt(g, i, j)));
+    const Half* a = g.a.data + i * g.a.row_stride;
+    const Half* b = g.b.data + j * g.b.column_stride;
+    for (int64_t k = 0; k < g.k; ++k) {
+        sum.Add(MacProduct(DecodeMac(a[k * g.a.column_stride]),
+                           DecodeMac(b[k * g.b.row_stride])));
+    }
+    return sum.Raw();
+}
+
+inline void StoreRaw(const GemmArgs& g, int64_t i, int64_t j, int32_t raw) {
+    if (g.raw != nullptr) {
+        g.raw[i * g.c_row_stride + j] = raw;
+        return;
+    }
+    Half value = MacRoundToHalf(raw);
+    if (raw == std::numeric_limits<int32_t>::max()) value = kHalfInf;
+    if (raw == std::numeric_limits<int32_t>::min()) value = kHalfNegInf;
+    g.c[i * g.c_row_stride + j] = value;
+}
+
+// Cauchy-Schwarz with float32 norms; the factor covers their rounding, the last term that of the
+// products.
+inline bool CannotOverflow(int64_t k, float row_square, float column_square, float bias) {
+    const double bound =
+        std::sqrt(static_cast<double>(row_square) * static_cast<double>(column_square));
+    return bound * 1.001 + std::fabs(bias) + (static_cast<double>(k) + 1) * 0x1p-17 < 32767.0;
+}
+
+template <typename Isa>
+void StoreExactRow(const GemmArgs& g, const Tile& t, int64_t i, bool safe, Scratch<Isa>& s) {
+    using G = Geometry<Isa>;
+    int32_t* sum = s.sum + i * G::kTileColumns;
+    const int64_t row = t.row + i;
+    if (g.bias_kind != BiasKind::kNone) {
+        for (int64_t j = 0; j < t.columns; ++j) {
+            const auto start = static_cast<int32_t>(MacStart(BiasAt(g, row, t.column + j)));
+            sum[j] = WrappingAdd(sum[j], start);
+        }
+    }
+    if (g.raw != nullptr) {
+        std::memcpy(g.raw + row * g.c_row_stride + t.column, sum,
+                    static_cast<size_t>(t.columns) * sizeof(int32_t));
+    } else {
+        Isa::RoundRow(sum, t.columns, g.c + row * g.c_row_stride + t.column);
+    }
+    if (safe) return;
+    for (int64_t j = 0; j < t.columns; ++j) {
+        const float bias = MacFloat(BiasAt(g, row, t.column + j));
+        if (CannotOverflow(g.k, s.row_square[i], s.column_square[j], bias)) continue;
+        StoreRaw(g, row, t.column + j, CheckedDot(g, row, t.column + j));
+    }
+}
+
+inline float LargestBias(const GemmArgs& g, const Tile& t) {
+    if (g.bias_kind == BiasKind::kNone) return 0.0f;
+    const bool per_row = g.bias_kind == BiasKind::kPerRow;
+    const int64_t first = per_row ? t.row : t.column;
+    const int64_t count = per_row ? t.rows : t.columns;
+    float largest = 0.0f;
+    for (int64_t i = 0; i < count; ++i) {
+        largest = std::max(largest, std::fabs(MacFloat(g.bias[first + i])));
+    }
+    return largest;
+}
+
+template <typename Isa>
+void ExactTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
+    using G = Geometry<Isa>;
+    const int64_t padded = (t.rows + G::kRows - 1) / G::kRows * G::kRows;
+    std::fill_n(s.sum, padded * G::kTileColumns, 0);
+    std::fill_n(s.row_square, G::kTileRows, 0.0f);
+    std::fill_n(s.column_square, G::kTileColumns, 0.0f);
+    int64_t biased = 0;  // steps that added the magic number's bits
+    for (int64_t k0 = 0; k0 < g.k; k0 += kDepth) {
+        const int64_t depth = std::min(kDepth, g.k - k0);
+        const Range b = PackB<Isa, true>(g, t, k0, depth, s);
+        const Range a = PackA<Isa, true>(g, t, k0, depth, s);
+        if (a.max_magnitude * b.max_magnitude >= kMaxMagicProduct) {
+            MultiplyBlock<Isa, Inner::kLarge>(t, depth, s);
+        } else if (a.min_exponent + b.min_exponent > kMacDropExponent) {
+            MultiplyBlock<Isa, Inner::kUnmasked>(t, depth, s);
+            biased += depth;
+        } else {
+            MultiplyBlock<Isa, Inner::kMasked>(t, depth, s);
+            biased += Isa::kMaskedAddsMagic ? depth : 0;
+        }
+    }
+    const auto magic = std::bit_cast<uint32_t>(kMagic) * static_cast<uint32_t>(biased);
+    const float largest_row = *std::max_element(s.row_square, s.row_square + t.rows);
+    const float largest_column = *std::max_element(s.column_square, s.column_square + t.columns);
+    const bool safe = CannotOverflow(g.k, largest_row, largest_column, LargestBias(g, t));
+    for (int64_t i = 0; i < t.rows; ++i) {
+        int32_t* sum = s.sum + i * G::kTileColumns;
+        for (int64_t j = 0; j < t.columns; ++j) {
+            sum[j] = static_cast<int32_t>(static_cast<uint32_t>(sum[j]) - magic);
+        }
+        StoreExactRow(g, t, i, safe, s);
+    }
+}
+
+template <typename Isa>
+void FastTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
+    using G = Geometry<Isa>;
+    const int64_t padded = (t.rows + G::kRows - 1) / G::kRows * G::kRows;
+    std::fill_n(s.sum, padded * G::kTileColumns, 0);
+    for (int64_t k0 = 0; k0 < g.k; k0 += kDepth) {
+        const int64_t depth = std::min(kDepth, g.k - k0);
+        PackB<Isa, false>(g, t, k0, depth, s);
+        PackA<Isa, false>(g, t, k0, depth, s);
+        MultiplyBlock<Isa, Inner::kFast>(t, depth, s);
+    }
+    for (int64_t i = 0; i < t.rows; ++i) {
+        auto* sum = reinterpret_cast<float*>(s.sum + i * G::kTileColumns);
+        if (g.bias_kind != BiasKind::kNone) {
+            for (int64_t j = 0; j < t.columns; ++j) {
+                sum[j] += HalfToFloat(BiasAt(g, t.row + i, t.column + j));
+            }
+        }
+        Isa::NarrowRow(sum, t.columns, g.c + (t.row + i) * g.c_row_stride + t.column);
+    }
+}
+
+// Tiles of at most kTileRows x kTileColumns, smaller when there would be too few for the threads.
+template <typename Isa, void (*kTile)(const GemmArgs&, const Tile&, Scratch<Isa>&)>
+void Run(const GemmArgs& g) {
+    using G = Geometry<Isa>;
+    const int64_t threads = g.pool == nullptr ? 1 : g.pool->size();
+    const int64_t column_tiles = (g.n + G::kTileColumns - 1) / G::kTileColumns;
+    int64_t rows = G::kTileRows;
+    const int64_t wanted = threads > 1 ? 2 * threads : 1;
+    if ((g.m + rows - 1) / rows * column_tiles < wanted) {
+        const int64_t pieces = (wanted + column_tiles - 1) / column_tiles;
+        rows = std::min(rows, ((g.m + pieces - 1) / pieces + G::kRows - 1) / G::kRows * G::kRows);
+    }
+    const int64_t row_tiles = (g.m + rows - 1) / rows;
+    auto* scratch = static_cast<Scratch<Isa>*>(g.scratch);
+    ParallelFor(g.pool, row_tiles * column_tiles, 1, [&](int64_t begin, int64_t end, int slot) {
+        for (int64_t index = begin; index < end; ++index) {
+            const int64_t row = index % row_tiles * rows;
+            const int64_t column = index / row_tiles * G::kTileColumns;
+            kTile(g,
+                  {row, std::min(rows, g.m - row), column,
+                   std::min(G::kTileColumns, g.n - column)},
+                  scratch[slot]);
+        }
+    });
+}
+
+template <typename Isa>
+size_t ScratchBytes(int64_t, int64_t, int64_t, int threads) {
+    return sizeof(Scratch<Isa>) * static_cast<size_t>(std::max(threads, 1));
+}
+inline size_t NoPackedB(int64_t, int64_t) { return 0; }
+inline void PackNothing(const MatrixView&, int64_t, int64_t, void*, ThreadPool*) {}
+
+template <typename Isa>
+void Fill(KernelTable& table) {
+    table.gemm[static_cast<int>(NumericsMode::kExact)] = {ScratchBytes<Isa>, NoPackedB,
+                                                          PackNothing, Run<Isa, ExactTile<Isa>>};
+    table.gemm[static_cast<int>(NumericsMode::kFast)] = {ScratchBytes<Isa>, NoPackedB, PackNothing,
+                                                         Run<Isa, FastTile<Isa>>};
+}
+
+}  // namespace
+}  // namespace jax_ane::software::blocked
