@@ -34,9 +34,24 @@ bool HasAvx512() {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
-const KernelTable& Avx512Kernels() {
+bool HasAvx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
+}
+
+const KernelTable& Avx2Kernels() {
     static const KernelTable table = [] {
         KernelTable t = ReferenceKernels();
+        t.isa = "avx2";
+        FillAvx2Gemm(t);
+        return t;
+    }();
+    return table;
+}
+
+const KernelTable& Avx512Kernels() {
+    static const KernelTable table = [] {
+        KernelTable t = Avx2Kernels();
         t.isa = "avx512";
         FillAvx512Gemm(t);
         return t;
@@ -48,6 +63,7 @@ const KernelTable& Avx512Kernels() {
 const Isa kIsas[] = {
 #if defined(__x86_64__)
     {"avx512", HasAvx512, Avx512Kernels},
+    {"avx2", HasAvx2, Avx2Kernels},
 #endif
     {"scalar", [] { return true; }, ReferenceKernels},
 };
