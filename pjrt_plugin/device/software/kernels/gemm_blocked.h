@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "device/software/kernels/kernels.h"
 #include "device/software/kernels/mac.h"
@@ -123,52 +124,61 @@ Range PackB(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch
 
 // ---- The register tile: kRows rows by kCount vectors of columns, `depth` steps.
 
+// Calls fn(constant 0) ... fn(constant kCount - 1). A plain loop over the register tile is unrolled
+// too late for GCC to keep the tile in registers.
+template <typename Fn, int... kIndex>
+[[gnu::always_inline]] inline void UnrolledCalls(Fn&& fn, std::integer_sequence<int, kIndex...>) {
+    (fn(std::integral_constant<int, kIndex>()), ...);
+}
+template <int kCount, typename Fn>
+[[gnu::always_inline]] inline void Unroll(Fn&& fn) {
+    UnrolledCalls(fn, std::make_integer_sequence<int, kCount>());
+}
+
 template <typename Isa, Inner kInner, int kCount>
 void Multiply(const Scratch<Isa>& s, int64_t row, int64_t panel, int64_t depth, int32_t* sum) {
     using G = Geometry<Isa>;
     typename Isa::Sum accumulator[G::kRows][kCount];
-    for (int i = 0; i < G::kRows; ++i) {
-        for (int v = 0; v < kCount; ++v) {
-            accumulator[i][v] =
-                Isa::LoadSum(sum + i * G::kTileColumns + v * G::kLanes);
-        }
-    }
+    Unroll<G::kRows>([&](auto i) __attribute__((always_inline)) {
+        Unroll<kCount>([&](auto v) __attribute__((always_inline)) {
+            accumulator[i][v] = Isa::LoadSum(sum + i * G::kTileColumns + v * G::kLanes);
+        });
+    });
     const float* a = s.a + row * kDepth;
     const int32_t* drop = s.a_drop + row * kDepth;
     const float* b = s.b + panel * kDepth;
     const int8_t* exponents = s.b_exponent + panel * kDepth;
+    constexpr bool kMasks = kInner == Inner::kMasked || kInner == Inner::kLarge;
     for (int64_t k = 0; k < depth; ++k) {
         typename Isa::Float columns[kCount];
-        for (int v = 0; v < kCount; ++v) columns[v] = Isa::Load(b + v * G::kLanes);
-        if constexpr (kInner == Inner::kMasked || kInner == Inner::kLarge) {
-            const typename Isa::Exponents e = Isa::LoadExponents(exponents);
-            for (int i = 0; i < G::kRows; ++i) {
-                const typename Isa::Float value = Isa::Broadcast(a + i * kDepth + k);
-                const typename Isa::Keep keep = Isa::Above(e, drop + i * kDepth + k);
-                for (int v = 0; v < kCount; ++v) {
+        Unroll<kCount>([&](auto v) __attribute__((always_inline)) {
+            columns[v] = Isa::Load(b + v * G::kLanes);
+        });
+        typename Isa::Exponents e{};
+        if constexpr (kMasks) e = Isa::LoadExponents(exponents);
+        Unroll<G::kRows>([&](auto i) __attribute__((always_inline)) {
+            const typename Isa::Float value = Isa::Broadcast(a + i * kDepth + k);
+            typename Isa::Keep keep{};
+            if constexpr (kMasks) keep = Isa::Above(e, drop + i * kDepth + k);
+            Unroll<kCount>([&](auto v) __attribute__((always_inline)) {
+                if constexpr (kMasks) {
                     accumulator[i][v] =
                         Isa::template Step<kInner>(accumulator[i][v], value, columns[v], keep, v);
+                } else if constexpr (kInner == Inner::kFast) {
+                    accumulator[i][v] = Isa::FastStep(accumulator[i][v], value, columns[v]);
+                } else {
+                    accumulator[i][v] = Isa::UnmaskedStep(accumulator[i][v], value, columns[v]);
                 }
-            }
-            exponents += G::kPanel;
-        } else {
-            for (int i = 0; i < G::kRows; ++i) {
-                const typename Isa::Float value = Isa::Broadcast(a + i * kDepth + k);
-                for (int v = 0; v < kCount; ++v) {
-                    accumulator[i][v] =
-                        kInner == Inner::kFast
-                            ? Isa::FastStep(accumulator[i][v], value, columns[v])
-                            : Isa::UnmaskedStep(accumulator[i][v], value, columns[v]);
-                }
-            }
-        }
+            });
+        });
         b += G::kPanel;
+        exponents += G::kPanel;
     }
-    for (int i = 0; i < G::kRows; ++i) {
-        for (int v = 0; v < kCount; ++v) {
+    Unroll<G::kRows>([&](auto i) __attribute__((always_inline)) {
+        Unroll<kCount>([&](auto v) __attribute__((always_inline)) {
             Isa::StoreSum(sum + i * G::kTileColumns + v * G::kLanes, accumulator[i][v]);
-        }
-    }
+        });
+    });
 }
 
 template <typename Isa, Inner kInner, int kCount = Isa::kVectors>
