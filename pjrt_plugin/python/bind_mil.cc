@@ -1,8 +1,245 @@
 // SPDX-License-Identifier: Apache-2.0
+// The software ANE as a tool: judge and run MIL text from Python. Arrays come and go as contiguous bytes.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <tuple>
+
+#include "device/software/engine.h"
+#include "device/software/software_device.h"
 
 namespace jax_ane::python {
+namespace {
 
-void BindMil(nanobind::module_&) {}
+namespace nb = nanobind;
+using namespace software;  // NOLINT: this file is a thin layer over it
+using device::BoundaryTensor;
+using device::Surface;
+
+// The dict of a chip file: each key but name and family holds {"value": number or truth value, "source": text}.
+StatusOr<ChipTraits> ReadChip(const nb::dict& chip) {
+    std::map<std::string, double> values;
+    std::string name = "?", family = "?";
+    for (auto [key, entry] : chip) {
+        const std::string k = nb::cast<std::string>(nb::str(key));
+        if (k == "name") name = nb::cast<std::string>(nb::str(entry));
+        if (k == "family") family = nb::cast<std::string>(nb::str(entry));
+        if (!nb::isinstance<nb::dict>(entry)) continue;
+        nb::object value = nb::borrow<nb::dict>(entry).attr("get")("value");
+        if (nb::isinstance<nb::bool_>(value)) {
+            values[k] = nb::cast<bool>(value) ? 1 : 0;
+        } else if (nb::isinstance<nb::int_>(value) || nb::isinstance<nb::float_>(value)) {
+            values[k] = nb::cast<double>(value);
+        }
+    }
+    return MakeChipTraits(name, family, values);
+}
+
+device::Blobs ReadBlobs(const nb::dict& blobs) {
+    device::Blobs out;
+    for (auto [path, data] : blobs) {
+        const auto bytes = nb::cast<nb::bytes>(data);
+        const auto* begin = reinterpret_cast<const uint8_t*>(bytes.c_str());
+        out[nb::cast<std::string>(path)] =
+            std::make_shared<const std::vector<uint8_t>>(begin, begin + bytes.size());
+    }
+    return out;
+}
+
+using FindingTuple = std::tuple<std::string, int, int, std::string>;
+
+std::vector<FindingTuple> ToTuples(const Findings& findings) {
+    std::vector<FindingTuple> out;
+    for (const Finding& f : findings) {
+        out.emplace_back(RuleName(f.rule), f.position.line, f.position.column, f.message);
+    }
+    return out;
+}
+
+// Throws a Python RuntimeError whose args are (status code, message); jax_ane/mil.py makes the public errors of it.
+[[noreturn]] void Raise(const Status& status) {
+    nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), status.message());
+    PyErr_SetObject(PyExc_RuntimeError, args.ptr());
+    throw nb::python_error();
+}
+
+template <typename T>
+T Get(StatusOr<T> value) {
+    if (!value.ok()) Raise(value.status());
+    return *std::move(value);
+}
+
+struct SurfaceMemory {
+    std::vector<std::shared_ptr<void>> owners;
+    std::vector<Surface> surfaces;
+
+    // In the order of `symbols`.
+    void Make(const std::vector<BoundaryTensor>& tensors, const std::vector<std::string>& symbols) {
+        for (const std::string& symbol : symbols) {
+            const BoundaryTensor& t = Find(tensors, symbol);
+            void* memory = std::aligned_alloc(64, t.size_bytes());
+            if (memory == nullptr) Raise(ResourceExhausted("no memory for surface " + symbol));
+            std::memset(memory, 0, t.size_bytes());
+            owners.emplace_back(memory, std::free);
+            surfaces.push_back({memory, t.size_bytes()});
+        }
+    }
+    static const BoundaryTensor& Find(const std::vector<BoundaryTensor>& tensors,
+                                      const std::string& symbol) {
+        for (const BoundaryTensor& t : tensors) {
+            if (t.symbol == symbol) return t;
+        }
+        std::abort();  // symbols are made of the tensors
+    }
+};
+
+// Between packed bytes and a surface's padded rows.
+void CopyRows(const BoundaryTensor& t, void* surface, void* packed, bool in) {
+    const size_t row = static_cast<size_t>(t.width) * device::ElementSize(t.type);
+    auto* padded = static_cast<uint8_t*>(surface);
+    auto* dense = static_cast<uint8_t*>(packed);
+    for (int64_t r = 0; r < t.planes * t.height; ++r, padded += t.row_stride, dense += row) {
+        std::memcpy(in ? padded : dense, in ? dense : padded, row);
+    }
+}
+
+size_t PackedBytes(const BoundaryTensor& t) {
+    return static_cast<size_t>(t.planes * t.height * t.width) * device::ElementSize(t.type);
+}
+
+void WriteInputs(const nb::dict& inputs, const device::ProgramAttributes& attributes,
+                 SurfaceMemory& memory) {
+    for (size_t i = 0; i < attributes.input_symbols.size(); ++i) {
+        const BoundaryTensor& t =
+            SurfaceMemory::Find(attributes.inputs, attributes.input_symbols[i]);
+        if (!inputs.contains(t.name.c_str())) {
+            Raise(InvalidArgument("input " + t.name + " is missing"));
+        }
+        const auto bytes = nb::cast<nb::bytes>(inputs[t.name.c_str()]);
+        if (bytes.size() != PackedBytes(t)) {
+            Raise(InvalidArgument("input " + t.name + " has " + std::to_string(bytes.size()) +
+                                  " bytes, the program wants " + std::to_string(PackedBytes(t))));
+        }
+        CopyRows(t, memory.surfaces[i].data, const_cast<char*>(bytes.c_str()), true);
+    }
+}
+
+// {name: (dtype, dims, bytes)} in return order.
+nb::dict ReadOutputs(const device::ProgramAttributes& attributes, const SurfaceMemory& memory) {
+    nb::dict out;
+    for (const BoundaryTensor& t : attributes.outputs) {
+        std::vector<uint8_t> packed(PackedBytes(t));
+        for (size_t j = 0; j < attributes.output_symbols.size(); ++j) {
+            if (attributes.output_symbols[j] == t.symbol) {
+                CopyRows(t, memory.surfaces[j].data, packed.data(), false);
+            }
+        }
+        out[t.name.c_str()] =
+            nb::make_tuple(device::ElementTypeName(t.type), t.dims,
+                           nb::bytes(reinterpret_cast<const char*>(packed.data()), packed.size()));
+    }
+    return out;
+}
+
+// A loaded program, for the tool and its tests.
+class Program {
+  public:
+    Program(const std::string& text, const nb::dict& blobs, const nb::dict& chip, bool exact)
+        : device_(MakeSoftwareDevice(Get(ReadChip(chip)),
+                                     exact ? NumericsMode::kExact : NumericsMode::kFast)) {
+        const device::Blobs files = ReadBlobs(blobs);
+        nb::gil_scoped_release release;
+        auto loaded = [&]() -> StatusOr<std::shared_ptr<device::LoadedProgram>> {
+            JAX_ANE_ASSIGN_OR_RETURN(auto compiled, device_->Compile(text, files));
+            return device_->Load(compiled);
+        }();
+        if (!loaded.ok()) {
+            nb::gil_scoped_acquire acquire;
+            Raise(loaded.status());
+        }
+        program_ = *std::move(loaded);
+    }
+
+    nb::dict Run(const nb::dict& inputs) {
+        const device::ProgramAttributes& attributes = program_->attributes();
+        SurfaceMemory in, out;
+        in.Make(attributes.inputs, attributes.input_symbols);
+        out.Make(attributes.outputs, attributes.output_symbols);
+        WriteInputs(inputs, attributes, in);
+        Status status;
+        {
+            nb::gil_scoped_release release;
+            status = program_->Evaluate(in.surfaces, out.surfaces);
+        }
+        if (!status.ok()) Raise(status);
+        return ReadOutputs(attributes, out);
+    }
+
+    // [(name, dtype, dims, row stride, plane stride, bytes)] in declaration order.
+    static nb::list Describe(const std::vector<BoundaryTensor>& tensors) {
+        nb::list out;
+        for (const BoundaryTensor& t : tensors) {
+            out.append(nb::make_tuple(t.name, device::ElementTypeName(t.type), t.dims, t.row_stride,
+                                      t.plane_stride, t.size_bytes()));
+        }
+        return out;
+    }
+    nb::list Inputs() const { return Describe(program_->attributes().inputs); }
+    nb::list Outputs() const { return Describe(program_->attributes().outputs); }
+    std::vector<std::string> InputSymbols() const { return program_->attributes().input_symbols; }
+    std::vector<std::string> OutputSymbols() const { return program_->attributes().output_symbols; }
+    size_t ArenaBytes() const { return program_->arena_bytes(); }
+    size_t WeightBytes() const { return program_->weight_bytes(); }
+
+  private:
+    std::unique_ptr<device::Device> device_;
+    std::shared_ptr<device::LoadedProgram> program_;
+};
+
+}  // namespace
+
+void BindMil(nb::module_& m) {
+    nb::class_<Program>(m, "MilProgram", "A MIL program loaded on the software ANE.")
+        .def(nb::init<const std::string&, const nb::dict&, const nb::dict&, bool>(), nb::arg("text"),
+             nb::arg("blobs"), nb::arg("chip"), nb::arg("exact"))
+        .def("run", &Program::Run, nb::arg("inputs"),
+             "Maps {name: bytes} to {name: (dtype, dims, bytes)}.")
+        .def_prop_ro("inputs", &Program::Inputs)
+        .def_prop_ro("outputs", &Program::Outputs)
+        .def_prop_ro("input_symbols", &Program::InputSymbols)
+        .def_prop_ro("output_symbols", &Program::OutputSymbols)
+        .def_prop_ro("arena_bytes", &Program::ArenaBytes)
+        .def_prop_ro("weight_bytes", &Program::WeightBytes);
+    m.def(
+        "mil_run",
+        [](const std::string& text, const nb::dict& inputs, const nb::dict& blobs,
+           const nb::dict& chip, bool exact) {
+            return Program(text, blobs, chip, exact).Run(inputs);
+        },
+        nb::arg("text"), nb::arg("inputs"), nb::arg("blobs"), nb::arg("chip"),
+        nb::arg("exact") = true, "Compiles, loads and runs a MIL program once.");
+    m.def(
+        "mil_check",
+        [](const std::string& text, const nb::dict& blobs, const nb::dict& chip) {
+            const ChipTraits traits = Get(ReadChip(chip));
+            return ToTuples(CheckProgram(text, ReadBlobs(blobs), traits));
+        },
+        nb::arg("text"), nb::arg("blobs"), nb::arg("chip"),
+        "Every refusal of a program as (id, line, column, message).");
+    m.def(
+        "configure",
+        [](int threads, const std::string& isa) {
+            const Status status = ConfigureEngine(threads, isa);
+            if (!status.ok()) throw nb::value_error(status.message().c_str());
+        },
+        nb::arg("threads"), nb::arg("isa"), "Sets threads and instruction set for later loads.");
+    m.def("isa", [] { return std::string(CurrentEngine().kernels->isa); },
+          "The instruction set of the kernels in use.");
+}
 
 }  // namespace jax_ane::python

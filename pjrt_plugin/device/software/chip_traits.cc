@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "device/software/chip_traits.h"
+
+namespace jax_ane::software {
+
+StatusOr<ChipTraits> MakeChipTraits(const std::string& name, const std::string& family,
+                                    const std::map<std::string, double>& values) {
+    ChipTraits traits;
+    traits.name = name;
+    traits.family = family;
+    const std::map<std::string, int64_t*> numbers = {
+        {"max_axis", &traits.max_axis},
+        {"max_channels", &traits.max_channels},
+        {"max_batch", &traits.max_batch},
+        {"max_rank", &traits.max_rank},
+        {"max_matmul_rank", &traits.max_matmul_rank},
+        {"max_matmul_inner", &traits.max_matmul_inner},
+        {"max_conv_kernel_width", &traits.max_conv_kernel_width},
+        {"max_conv_kernel_height", &traits.max_conv_kernel_height},
+        {"max_pool_window", &traits.max_pool_window},
+        {"max_loaded_programs", &traits.max_loaded_programs},
+        {"queue_depth", &traits.queue_depth},
+        {"long_reduction", &traits.long_reduction},
+    };
+    const std::map<std::string, bool*> switches = {
+        {"slice_hazard", &traits.slice_hazard},     {"winograd", &traits.winograd},
+        {"float32_border", &traits.float32_border}, {"native_sin", &traits.native_sin},
+        {"late_softplus", &traits.late_softplus},
+    };
+    for (const auto& [key, value] : values) {
+        if (auto it = numbers.find(key); it != numbers.end()) {
+            if (!(value >= 1 && value <= 1e12)) {
+                return InvalidArgument("chip " + name + ": " + key +
+                                       " must be a whole number from 1, got " +
+                                       std::to_string(value));
+            }
+            *it->second = static_cast<int64_t>(value);
+        } else if (auto flag = switches.find(key); flag != switches.end()) {
+            *flag->second = value != 0;
+        }
+    }
+    return traits;
+}
+
+}  // namespace jax_ane::software

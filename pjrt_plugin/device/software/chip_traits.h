@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a chip accepts and how it differs from the others: the numbers of jax_ane/chips/<name>.json.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "util/status.h"
+
+namespace jax_ane::software {
+
+struct ChipTraits {
+    std::string name = "M4";
+    std::string family = "H16";
+    int64_t max_axis = 65536;      // width, height, depth
+    int64_t max_channels = 65536;  // third axis from the end
+    int64_t max_batch = 65536;     // first axis of rank 4 and 5
+    int64_t max_rank = 5;
+    int64_t max_matmul_rank = 4;
+    int64_t max_matmul_inner = 32768;
+    int64_t max_conv_kernel_width = 15;
+    int64_t max_conv_kernel_height = 31;
+    int64_t max_pool_window = 31;
+    int64_t max_loaded_programs = 128;
+    int64_t queue_depth = 127;
+    int64_t long_reduction = 384;  // sums of this many terms go by the transpose route
+    bool slice_hazard = false;     // slices that start inside the last axis turn |x| > 4094 into inf
+    bool winograd = false;         // dense 3x3 stride-1 convolutions use F(2,3)
+    bool float32_border = true;    // fp32 inputs and outputs with a cast
+    bool native_sin = true;        // sin and cos exist
+    bool late_softplus = false;    // softplus collapses at ln 65504 instead of ln 32768
+};
+
+// Reads the keys of a chip file; `values` maps each key to its number (truth values as 0 and 1). Unknown keys are for
+// others (costs, rates) and are passed over.
+StatusOr<ChipTraits> MakeChipTraits(const std::string& name, const std::string& family,
+                                    const std::map<std::string, double>& values);
+
+}  // namespace jax_ane::software

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elementwise operations: binary arithmetic, comparisons, select, and all unary functions by table.
+#include <cstring>
+
+#include "device/software/ops/broadcast.h"
+#include "device/software/ops/op.h"
+#include "device/software/unary.h"
+
+namespace jax_ane::software {
+namespace {
+
+bool InferBinary(OpContext& c, DType result) {
+    TensorType type{result, {}};
+    if (!BroadcastDims(c.Dims("x"), c.Dims("y"), &type.dims)) {
+        return c.Fail(Rule::kShapes, "x is " + ToString(c.Type("x")) + " and y is " +
+                                         ToString(c.Type("y")) + ": they do not broadcast");
+    }
+    c.results.push_back(std::move(type));
+    return true;
+}
+bool InferArithmetic(OpContext& c) { return InferBinary(c, DType::kFp16); }
+bool InferCompare(OpContext& c) { return InferBinary(c, DType::kBool); }
+
+Step PlanTable(PlanContext& p, std::string_view op, const UnaryParameters& parameters) {
+    auto table = GetUnaryTable(op, p.mode(), parameters);
+    p.Keep(table);
+    const Half* entries = table->data();
+    const Ref x = p.In("x"), out = p.Out();
+    const int64_t n = p.OutType().elements();
+    const LookupFn lookup = p.kernels().lookup;
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        const Half* from = run.At<Half>(x);
+        Half* to = run.At<Half>(out);
+        ParallelFor(pool, n, 16384, [&](int64_t begin, int64_t end, int) {
+            lookup(entries, from + begin, to + begin, end - begin);
+        });
+    };
+}
+
+template <BinaryOp kOp>
+Step PlanBinary(PlanContext& p) {
+    // A power with a constant scalar exponent is a unary function, and the common one (x^-0.5).
+    if (kOp == BinaryOp::kPow && p.Value("y").constant && p.Type("y").elements() == 1 &&
+        p.OutType() == p.Type("x")) {
+        UnaryParameters parameters;
+        parameters.alpha = HalfToDouble(*static_cast<const Half*>(p.In("y").fixed));
+        return PlanTable(p, "pow_scalar", parameters);
+    }
+    const BinaryFn kernel = p.kernels().binary[p.mode_index()][static_cast<int>(kOp)];
+    const BroadcastLoop loop(p.OutType().dims, {&p.Dims("x"), &p.Dims("y")});
+    const Ref x = p.In("x"), y = p.In("y"), out = p.Out();
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        const Half* a = run.At<Half>(x);
+        const Half* b = run.At<Half>(y);
+        Half* to = run.At<Half>(out);
+        loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
+            kernel(a + at[0], loop.step(0), b + at[1], loop.step(1), to + o, n);
+        });
+    };
+}
+
+template <CompareOp kOp>
+Step PlanCompare(PlanContext& p) {
+    const CompareFn kernel = p.kernels().compare[static_cast<int>(kOp)];
+    const BroadcastLoop loop(p.OutType().dims, {&p.Dims("x"), &p.Dims("y")});
+    const Ref x = p.In("x"), y = p.In("y"), out = p.Out();
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        const Half* a = run.At<Half>(x);
+        const Half* b = run.At<Half>(y);
+        uint8_t* to = run.At<uint8_t>(out);
+        loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
+            kernel(a + at[0], loop.step(0), b + at[1], loop.step(1), to + o, n);
+        });
+    };
+}
+
+bool InferSelect(OpContext& c) {
+    TensorType type{DType::kFp16, {}};
+    std::vector<int64_t> both;
+    if (!BroadcastDims(c.Dims("a"), c.Dims("b"), &both) ||
+        !BroadcastDims(c.Dims("cond"), both, &type.dims)) {
+        return c.Fail(Rule::kShapes, "cond, a and b do not broadcast: " +
+                                         ToString(c.Type("cond")) + ", " + ToString(c.Type("a")) +
+                                         ", " + ToString(c.Type("b")));
+    }
+    c.results.push_back(std::move(type));
+    return true;
+}
+
+Step PlanSelect(PlanContext& p) {
+    const SelectFn kernel = p.kernels().select;
+    const BroadcastLoop loop(p.OutType().dims, {&p.Dims("cond"), &p.Dims("a"), &p.Dims("b")});
+    const Ref cond = p.In("cond"), a = p.In("a"), b = p.In("b"), out = p.Out();
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        const uint8_t* condition = run.At<uint8_t>(cond);
+        const Half* yes = run.At<Half>(a);
+        const Half* no = run.At<Half>(b);
+        Half* to = run.At<Half>(out);
+        loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
+            kernel(condition + at[0], loop.step(0), yes + at[1], loop.step(1), no + at[2],
+                   loop.step(2), to + o, n);
+        });
+    };
+}
+
+bool InferNot(OpContext& c) {
+    c.results.push_back(c.Type("x"));
+    return true;
+}
+
+Step PlanNot(PlanContext& p) {
+    const Ref x = p.In("x"), out = p.Out();
+    const int64_t n = p.OutType().elements();
+    return [=](const Run& run) {
+        const uint8_t* from = run.At<uint8_t>(x);
+        uint8_t* to = run.At<uint8_t>(out);
+        for (int64_t i = 0; i < n; ++i) to[i] = from[i] == 0;
+    };
+}
+
+bool InferUnary(OpContext& c) {
+    for (const char* name : {"alpha", "beta", "epsilon"}) {
+        if (c.Has(name) && c.Type(name).elements() != 1) {
+            return c.BadValue(name, "it must be a scalar");
+        }
+    }
+    c.results.push_back(c.Type("x"));
+    return true;
+}
+
+bool InferGelu(OpContext& c) {
+    if (!c.Has("mode")) {
+        return c.Fail(Rule::kGeluMode,
+                      "without a mode the compiler fails: pass mode as a named string const");
+    }
+    const std::string mode = c.String("mode", "");
+    if (mode != "EXACT" && mode != "TANH_APPROXIMATION" && mode != "SIGMOID_APPROXIMATION") {
+        return c.BadValue("mode", "\"" + mode +
+                                      "\" is none of EXACT, TANH_APPROXIMATION, "
+                                      "SIGMOID_APPROXIMATION");
+    }
+    return InferUnary(c);
+}
+
+bool InferTrigonometric(OpContext& c) {
+    if (!c.chip().native_sin) {
+        return c.Fail(Rule::kChipTooOld, c.chip().name +
+                                             " has no sin and cos (M3 and later have): use a "
+                                             "polynomial");
+    }
+    return InferUnary(c);
+}
+
+// MIL's default of epsilon, by operation; alpha and beta have none except where the op defines them.
+Step PlanUnary(PlanContext& p) {
+    const std::string_view op = p.node().name;
+    UnaryParameters parameters;
+    const double epsilon = op == "rsqrt" ? 1e-12 : op == "log" ? 1e-45 : 1e-4;
+    if (op == "rsqrt" || op == "log" || op == "inverse") {
+        parameters.alpha = p.Real("epsilon", epsilon);
+    } else {
+        parameters.alpha = p.Real("alpha", 0);
+        parameters.beta = p.Real("beta", 0);
+    }
+    parameters.late_softplus = op == "softplus" && p.chip().late_softplus;
+    return PlanTable(p, op, parameters);
+}
+
+constexpr uint32_t kFlags = kInPlace;
+constexpr NumericClass kExact = NumericClass::kBitExact;
+constexpr NumericClass kBounded = NumericClass::kBounded;
+constexpr NumericClass kUnknown = NumericClass::kUnknown;
+
+const OpDef kOps[] = {
+    {"add", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kAdd>},
+    {"sub", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kSub>},
+    {"mul", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kMul>},
+    {"real_div", "x,y", kBounded, kFlags, InferArithmetic, PlanBinary<BinaryOp::kDiv>},
+    {"maximum", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kMaximum>},
+    {"minimum", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kMinimum>},
+    {"pow", "x,y", kBounded, kFlags, InferArithmetic, PlanBinary<BinaryOp::kPow>},
+    {"floor_div", "x,y", kBounded, kFlags, InferArithmetic, PlanBinary<BinaryOp::kFloorDiv>},
+    {"equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kEqual>},
+    {"not_equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kNotEqual>},
+    {"less", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kLess>},
+    {"less_equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kLessEqual>},
+    {"greater", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kGreater>},
+    {"greater_equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kGreaterEqual>},
+    {"select", "cond:b,a,b", kExact, kFlags, InferSelect, PlanSelect},
+    {"logical_not", "x:b", kExact, kFlags, InferNot, PlanNot},
+    {"abs", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"square", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"sign", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"floor", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"ceil", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"round", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"relu", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"relu6", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"leaky_relu", "x,alpha:r!", kExact, kFlags, InferUnary, PlanUnary},
+    {"clip", "x,alpha:r!,beta:r!", kExact, kFlags, InferUnary, PlanUnary},
+    {"clamped_relu", "x,alpha:r!,beta:r!", kUnknown, kFlags, InferUnary, PlanUnary},
+    {"linear_activation", "x,alpha:r!,beta:r!", kUnknown, kFlags, InferUnary, PlanUnary},
+    {"sigmoid_hard", "x,alpha:r!,beta:r!", kUnknown, kFlags, InferUnary, PlanUnary},
+    {"threshold", "x,alpha:r!", kUnknown, kFlags, InferUnary, PlanUnary},
+    {"thresholded_relu", "x,alpha:r!", kUnknown, kFlags, InferUnary, PlanUnary},
+    {"scaled_tanh", "x,alpha:r!,beta:r!", kUnknown, kFlags, InferUnary, PlanUnary},
+    {"exp", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"exp2", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"tanh", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"sigmoid", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"erf", "x", kBounded, kFlags, InferUnary, PlanUnary},
+    {"gelu", "x,mode:s?!", kExact, kFlags, InferGelu, PlanUnary},
+    {"silu", "x", kBounded, kFlags, InferUnary, PlanUnary},
+    {"softplus", "x", kBounded, kFlags, InferUnary, PlanUnary},
+    {"softsign", "x", kBounded, kFlags, InferUnary, PlanUnary},
+    {"elu", "x,alpha:r!", kBounded, kFlags, InferUnary, PlanUnary},
+    {"sqrt", "x", kExact, kFlags, InferUnary, PlanUnary},
+    {"rsqrt", "x,epsilon:r?!", kExact, kFlags, InferUnary, PlanUnary},
+    {"inverse", "x,epsilon:r?!", kBounded, kFlags, InferUnary, PlanUnary},
+    {"log", "x,epsilon:r?!", kBounded, kFlags, InferUnary, PlanUnary},
+    {"atan", "x", kBounded, kFlags, InferUnary, PlanUnary},
+    {"sin", "x", kBounded, kFlags, InferTrigonometric, PlanUnary},
+    {"cos", "x", kBounded, kFlags, InferTrigonometric, PlanUnary},
+};
+
+}  // namespace
+
+OpTable ElementwiseOps() { return {kOps, std::size(kOps)}; }
+
+}  // namespace jax_ane::software

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+// softmax and the normalisations, as the sequences of fp16 operations that they are lowered to (bounded: the chip's own
+// composition is not known), or in float32 in the fast mode.
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "device/software/ops/rows.h"
+#include "device/software/unary.h"
+
+namespace jax_ane::software {
+namespace {
+
+// Kernels and tables that a row of a normalisation needs.
+struct RowMath {
+    BinaryFn add, sub, mul, div;
+    ReduceRowsFn sum, max;
+    LookupFn lookup;
+    int64_t long_row;
+    const Half* exp = nullptr;
+    const Half* rsqrt = nullptr;
+    const Half* divide = nullptr;  // by the row's length
+};
+
+const Half* Table(PlanContext& p, const char* op, double alpha) {
+    UnaryParameters parameters;
+    parameters.alpha = alpha;
+    auto table = GetUnaryTable(op, p.mode(), parameters);
+    const Half* entries = table->data();
+    p.Keep(std::move(table));
+    return entries;
+}
+
+RowMath MakeMath(PlanContext& p, int64_t length) {
+    const KernelTable& k = p.kernels();
+    const int mode = p.mode_index();
+    auto binary = [&](BinaryOp op) { return k.binary[mode][static_cast<int>(op)]; };
+    auto reduce = [&](ReduceOp op) { return k.reduce_rows[mode][static_cast<int>(op)]; };
+    RowMath m{binary(BinaryOp::kAdd), binary(BinaryOp::kSub), binary(BinaryOp::kMul),
+              binary(BinaryOp::kDiv), reduce(ReduceOp::kSum), reduce(ReduceOp::kMax),
+              k.lookup,               p.chip().long_reduction};
+    m.exp = Table(p, "exp", 0);
+    m.rsqrt = Table(p, "rsqrt", 0);
+    m.divide = Table(p, "divide_by", static_cast<double>(length));
+    return m;
+}
+
+int64_t RowGrain(int64_t length) { return std::max<int64_t>(1, 8192 / length); }
+
+// ---- softmax ----
+
+bool InferSoftmax(OpContext& c) {
+    int64_t axis;
+    if (!c.Axis("axis", -1, c.Type("x").rank(), &axis)) return false;
+    c.results.push_back(c.Type("x"));
+    return true;
+}
+
+void ExactSoftmax(const RowMath& m, const Half* x, Half* out, int64_t n) {
+    Half top, total;
+    m.max(x, 1, n, m.long_row, &top);
+    m.sub(x, 1, &top, 0, out, n);
+    m.lookup(m.exp, out, out, n);
+    m.sum(out, 1, n, m.long_row, &total);
+    m.div(out, 1, &total, 0, out, n);
+}
+
+void FastSoftmax(const Half* x, Half* out, float* row, int64_t n) {
+    float top = -std::numeric_limits<float>::infinity(), total = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        row[i] = HalfToFloat(x[i]);
+        top = std::max(top, row[i]);
+    }
+    for (int64_t i = 0; i < n; ++i) total += row[i] = std::exp(row[i] - top);
+    for (int64_t i = 0; i < n; ++i) out[i] = FloatToHalf(row[i] / total);
+}
+
+Step PlanSoftmax(PlanContext& p) {
+    int64_t axis = 0;
+    p.Axis("axis", -1, p.Type("x").rank(), &axis);
+    const RowView view(p, p.In("x"), p.Dims("x"), {axis});
+    const int64_t n = view.length();
+    const RowMath math = MakeMath(p, n);
+    const bool exact = p.mode() == NumericsMode::kExact;
+    const Ref out = p.Out();
+    const Ref rows = p.Scratch(static_cast<size_t>(n * p.threads()) * sizeof(float));
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        const Half* x = view.Load(run);
+        Half* to = view.Target(run, out);
+        ParallelFor(pool, view.rows(), RowGrain(n), [&](int64_t begin, int64_t end, int slot) {
+            for (int64_t r = begin; r < end; ++r) {
+                if (exact) {
+                    ExactSoftmax(math, x + r * n, to + r * n, n);
+                } else {
+                    FastSoftmax(x + r * n, to + r * n, run.At<float>(rows) + slot * n, n);
+                }
+            }
+        });
+        view.Store(run, out);
+    };
+}
+
+// ---- layer, instance and l2 norms ----
+
+// y = (x - mean) / sqrt(mean of squares + epsilon) * gamma + beta, over the rows of a view.
+struct NormPlan {
+    std::vector<int64_t> axes;
+    bool center = true;     // l2_norm does not subtract the mean, and sums squares instead of averaging
+    double epsilon = 1e-5;
+    Ref gamma, beta;
+    bool has_gamma = false, has_beta = false;
+    bool per_element = true;  // else gamma and beta have one value a row, repeating every `channels`
+    int64_t channels = 1;
+};
+
+struct Affine {
+    const Half* gamma;
+    const Half* beta;
+    int step;
+};
+
+void ExactNorm(const RowMath& m, const NormPlan& g, const Affine& a, const Half* x, Half* out,
+               Half* squares, int64_t n) {
+    Half mean = 0, variance, scale;
+    const Half epsilon = FloatToHalf(static_cast<float>(g.epsilon));
+    if (g.center) {
+        m.sum(x, 1, n, m.long_row, &mean);
+        m.lookup(m.divide, &mean, &mean, 1);
+        m.sub(x, 1, &mean, 0, out, n);
+    } else if (x != out) {
+        std::memcpy(out, x, static_cast<size_t>(n) * sizeof(Half));
+    }
+    m.mul(out, 1, out, 1, squares, n);
+    m.sum(squares, 1, n, m.long_row, &variance);
+    if (g.center) m.lookup(m.divide, &variance, &variance, 1);
+    m.add(&variance, 1, &epsilon, 1, &variance, 1);
+    m.lookup(m.rsqrt, &variance, &scale, 1);
+    m.mul(out, 1, &scale, 0, out, n);
+    if (a.gamma != nullptr) m.mul(out, 1, a.gamma, a.step, out, n);
+    if (a.beta != nullptr) m.add(out, 1, a.beta, a.step, out, n);
+}
+
+void FastNorm(const NormPlan& g, const Affine& a, const Half* x, Half* out, int64_t n) {
+    float mean = 0, squares = 0;
+    if (g.center) {
+        for (int64_t i = 0; i < n; ++i) mean += HalfToFloat(x[i]);
+        mean /= static_cast<float>(n);
+    }
+    for (int64_t i = 0; i < n; ++i) {
+        const float d = HalfToFloat(x[i]) - mean;
+        squares += d * d;
+    }
+    if (g.center) squares /= static_cast<float>(n);
+    const float scale = 1 / std::sqrt(squares + static_cast<float>(g.epsilon));
+    for (int64_t i = 0; i < n; ++i) {
+        float y = (HalfToFloat(x[i]) - mean) * scale;
+        if (a.gamma != nullptr) y *= HalfToFloat(a.gamma[i * a.step]);
+        if (a.beta != nullptr) y += HalfToFloat(a.beta[i * a.step]);
+        out[i] = FloatToHalf(y);
+    }
+}
+
+Step PlanNorm(PlanContext& p, const NormPlan& g) {
+    const RowView view(p, p.In("x"), p.Dims("x"), g.axes);
+    const int64_t n = view.length();
+    const RowMath math = MakeMath(p, n);
+    const bool exact = p.mode() == NumericsMode::kExact;
+    const Ref out = p.Out();
+    const Ref temporary = p.Scratch(static_cast<size_t>(n * p.threads()) * sizeof(Half));
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        const Half* x = view.Load(run);
+        Half* to = view.Target(run, out);
+        const Half* gamma = g.has_gamma ? run.At<Half>(g.gamma) : nullptr;
+        const Half* beta = g.has_beta ? run.At<Half>(g.beta) : nullptr;
+        ParallelFor(pool, view.rows(), RowGrain(n), [&](int64_t begin, int64_t end, int slot) {
+            for (int64_t r = begin; r < end; ++r) {
+                const int64_t at = g.per_element ? 0 : r % g.channels;
+                const Affine affine{gamma == nullptr ? nullptr : gamma + at,
+                                    beta == nullptr ? nullptr : beta + at, g.per_element ? 1 : 0};
+                if (exact) {
+                    ExactNorm(math, g, affine, x + r * n, to + r * n,
+                              run.At<Half>(temporary) + slot * n, n);
+                } else {
+                    FastNorm(g, affine, x + r * n, to + r * n, n);
+                }
+            }
+        });
+        view.Store(run, out);
+    };
+}
+
+void ReadAffine(PlanContext& p, NormPlan* g) {
+    g->has_gamma = p.Has("gamma");
+    g->has_beta = p.Has("beta");
+    if (g->has_gamma) g->gamma = p.In("gamma");
+    if (g->has_beta) g->beta = p.In("beta");
+}
+
+bool InferLayerNorm(OpContext& c) {
+    std::vector<int64_t> axes;
+    if (!c.Axes("axes", c.Type("x").rank(), &axes)) return false;
+    std::vector<int64_t> wanted;
+    for (int64_t axis : axes) wanted.push_back(c.Dims("x")[static_cast<size_t>(axis)]);
+    for (const char* name : {"gamma", "beta"}) {
+        if (c.Has(name) && c.Dims(name) != wanted) {
+            return c.Fail(Rule::kShapes, std::string(name) + " is " + ToString(c.Type(name)) +
+                                             ", not shaped like the normalised axes");
+        }
+    }
+    c.results.push_back(c.Type("x"));
+    return true;
+}
+
+Step PlanLayerNorm(PlanContext& p) {
+    NormPlan g;
+    p.Axes("axes", p.Type("x").rank(), &g.axes);
+    g.epsilon = p.Real("epsilon", 1e-5);
+    ReadAffine(p, &g);
+    return PlanNorm(p, g);
+}
+
+bool InferInstanceNorm(OpContext& c) {
+    const int rank = c.Type("x").rank();
+    if (rank != 3 && rank != 4) return c.Fail(Rule::kShapes, "x must have rank 3 or 4");
+    for (const char* name : {"gamma", "beta"}) {
+        if (c.Has(name) && c.Dims(name) != std::vector<int64_t>{c.Dims("x")[1]}) {
+            return c.Fail(Rule::kShapes, std::string(name) + " needs one value for each channel");
+        }
+    }
+    c.results.push_back(c.Type("x"));
+    return true;
+}
+
+Step PlanInstanceNorm(PlanContext& p) {
+    NormPlan g;
+    for (int64_t i = 2; i < p.Type("x").rank(); ++i) g.axes.push_back(i);
+    g.epsilon = p.Real("epsilon", 1e-5);
+    g.per_element = false;
+    g.channels = p.Dims("x")[1];
+    ReadAffine(p, &g);
+    return PlanNorm(p, g);
+}
+
+bool InferL2Norm(OpContext& c) {
+    if (c.Type("x").rank() < 3) return c.Fail(Rule::kShapes, "x must have rank 3 or more");
+    c.results.push_back(c.Type("x"));
+    return true;
+}
+
+Step PlanL2Norm(PlanContext& p) {
+    NormPlan g;
+    for (int64_t i = p.Type("x").rank() - 3; i < p.Type("x").rank(); ++i) g.axes.push_back(i);
+    g.epsilon = p.Real("epsilon", 1e-6);
+    g.center = false;
+    return PlanNorm(p, g);
+}
+
+// ---- batch_norm: one multiplication and one addition with folded constants ----
+
+bool InferBatchNorm(OpContext& c) {
+    if (c.Type("x").rank() < 3) return c.Fail(Rule::kShapes, "x must have rank 3 or more");
+    for (const char* name : {"mean", "variance", "gamma", "beta"}) {
+        if (c.Has(name) && c.Dims(name) != std::vector<int64_t>{c.Dims("x")[1]}) {
+            return c.Fail(Rule::kShapes, std::string(name) + " needs one value for each channel");
+        }
+    }
+    c.results.push_back(c.Type("x"));
+    return true;
+}
+
+Step PlanBatchNorm(PlanContext& p) {
+    const auto& dims = p.Dims("x");
+    const int64_t channels = dims[1];
+    const int64_t inner = p.Type("x").elements() / (dims[0] * channels);
+    auto values = [&](const char* name) { return static_cast<const Half*>(p.In(name).fixed); };
+    auto* scale = reinterpret_cast<Half*>(p.Hold(static_cast<size_t>(channels) * sizeof(Half)));
+    auto* shift = reinterpret_cast<Half*>(p.Hold(static_cast<size_t>(channels) * sizeof(Half)));
+    for (int64_t i = 0; i < channels; ++i) {
+        const double gamma = p.Has("gamma") ? HalfToDouble(values("gamma")[i]) : 1;
+        const double beta = p.Has("beta") ? HalfToDouble(values("beta")[i]) : 0;
+        const double s =
+            gamma / std::sqrt(HalfToDouble(values("variance")[i]) + p.Real("epsilon", 1e-5));
+        scale[i] = FloatToHalf(static_cast<float>(s));
+        shift[i] = FloatToHalf(static_cast<float>(beta - HalfToDouble(values("mean")[i]) * s));
+    }
+    const RowMath math = MakeMath(p, 1);
+    const Ref x = p.In("x"), out = p.Out();
+    ThreadPool* pool = p.pool();
+    const int64_t rows = dims[0] * channels;
+    return [=](const Run& run) {
+        const Half* from = run.At<Half>(x);
+        Half* to = run.At<Half>(out);
+        ParallelFor(pool, rows, RowGrain(inner), [&](int64_t begin, int64_t end, int) {
+            for (int64_t r = begin; r < end; ++r) {
+                math.mul(from + r * inner, 1, scale + r % channels, 0, to + r * inner, inner);
+                math.add(to + r * inner, 1, shift + r % channels, 0, to + r * inner, inner);
+            }
+        });
+    };
+}
+
+constexpr NumericClass kBounded = NumericClass::kBounded;
+
+const OpDef kOps[] = {
+    {"softmax", "x,axis:n?!", kBounded, kPlain, InferSoftmax, PlanSoftmax},
+    {"layer_norm", "x,axes:i?!,gamma?!,beta?!,epsilon:r?!", kBounded, kPlain, InferLayerNorm,
+     PlanLayerNorm},
+    {"instance_norm", "x,gamma?!,beta?!,epsilon:r?!", kBounded, kPlain, InferInstanceNorm,
+     PlanInstanceNorm},
+    {"l2_norm", "x,epsilon:r?!", kBounded, kPlain, InferL2Norm, PlanL2Norm},
+    {"batch_norm", "x,mean!,variance!,gamma?!,beta?!,epsilon:r?!", kBounded, kInPlace,
+     InferBatchNorm, PlanBatchNorm},
+};
+
+}  // namespace
+
+OpTable NormOps() { return {kOps, std::size(kOps)}; }
+
+}  // namespace jax_ane::software

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an operation is to the software ANE: a row of the op table with its arguments, its type rule and its planner.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "device/software/graph.h"
+#include "device/software/kernels/kernels.h"
+
+namespace jax_ane::software {
+
+// How far the results can be trusted to be the chip's.
+enum class NumericClass : uint8_t {
+    kBitExact,  // reproduces published bits or figures
+    kBounded,   // within a documented tolerance
+    kUnknown,   // no data from hardware
+};
+
+// ---- While types are inferred -----------------------------------------------------------------------------------------
+
+// One node with its arguments: looks values up by argument name, collects the result types and the refusals.
+class OpContext {
+  public:
+    OpContext(const Graph& graph, const GraphNode& node, const ChipTraits& chip,
+              Findings* findings)
+        : graph_(graph), node_(node), chip_(chip), findings_(findings) {}
+
+    const GraphNode& node() const { return node_; }
+    const ChipTraits& chip() const { return chip_; }
+    const Graph& graph() const { return graph_; }
+
+    bool Has(std::string_view name) const { return !Indices(name).empty(); }
+    const std::vector<int>& Indices(std::string_view name) const;
+    const GraphValue& Value(std::string_view name) const {
+        return graph_.values[static_cast<size_t>(Indices(name)[0])];
+    }
+    const TensorType& Type(std::string_view name) const { return Value(name).type; }
+    const std::vector<int64_t>& Dims(std::string_view name) const { return Type(name).dims; }
+
+    // Constant arguments; the default when absent. Kinds were checked against the op's specification.
+    std::vector<int64_t> Ints(std::string_view name, std::vector<int64_t> otherwise = {}) const;
+    int64_t Int(std::string_view name, int64_t otherwise) const;
+    double Real(std::string_view name, double otherwise) const;
+    bool Bool(std::string_view name, bool otherwise) const;
+    std::string String(std::string_view name, std::string otherwise) const;
+
+    // An axis argument in [-rank, rank), made non-negative. False after a refusal.
+    bool Axis(std::string_view name, int64_t otherwise, int64_t rank, int64_t* axis);
+    // Distinct axes, sorted; absent means all.
+    bool Axes(std::string_view name, int64_t rank, std::vector<int64_t>* axes);
+
+    // Refuses at the operation's position; returns false.
+    bool Fail(Rule rule, std::string message);
+    // The common refusals.
+    bool BadValue(std::string_view argument, std::string why);
+
+    std::vector<TensorType> results;
+
+  private:
+    const Graph& graph_;
+    const GraphNode& node_;
+    const ChipTraits& chip_;
+    Findings* findings_;
+};
+
+bool BroadcastDims(const std::vector<int64_t>& a, const std::vector<int64_t>& b,
+                   std::vector<int64_t>* out);
+
+// ---- While a loaded program is planned, and when it runs ----------------------------------------------------------------
+
+// Where a value lies at run time: at a fixed address (constants), or at an offset from one of the run's bases.
+struct Ref {
+    const void* fixed = nullptr;
+    int base = 0;
+    size_t offset = 0;
+};
+
+// One evaluation: the bases of its arena (0) and of the surfaces that are used in place.
+struct Run {
+    uint8_t* const* bases = nullptr;
+    template <typename T>
+    T* At(const Ref& ref) const {
+        const void* p = ref.fixed != nullptr ? ref.fixed : bases[ref.base] + ref.offset;
+        return static_cast<T*>(const_cast<void*>(p));
+    }
+};
+
+using Step = std::function<void(const Run&)>;
+
+class PlanContext : public OpContext {
+  public:
+    struct Services {
+        const KernelTable* kernels;
+        ThreadPool* pool;
+        NumericsMode mode;
+        // Where a value lies; copies a constant into the program the first time.
+        std::function<Ref(int value)> locate;
+        // Memory in the arena that lives while this node runs.
+        std::function<Ref(size_t bytes)> scratch;
+        // Memory that lives as long as the loaded program, 64-byte aligned.
+        std::function<uint8_t*(size_t bytes)> hold;
+        // Keeps an object as long as the loaded program.
+        std::function<void(std::shared_ptr<const void>)> keep;
+    };
+    PlanContext(const Graph& graph, const GraphNode& node, const ChipTraits& chip,
+                Findings* findings, const Services& services)
+        : OpContext(graph, node, chip, findings), services_(services) {}
+
+    // Constants have `fixed` set, so that a planner may read (and pack) them at load.
+    Ref In(std::string_view name, size_t i = 0) const {
+        return services_.locate(Indices(name)[i]);
+    }
+    Ref Out(size_t i = 0) const { return services_.locate(node().results[i]); }
+    const TensorType& InType(std::string_view name, size_t i) const {
+        return graph().values[static_cast<size_t>(Indices(name)[i])].type;
+    }
+    const TensorType& OutType(size_t i = 0) const {
+        return graph().values[static_cast<size_t>(node().results[i])].type;
+    }
+    Ref Scratch(size_t bytes) { return services_.scratch(bytes); }
+    uint8_t* Hold(size_t bytes) { return services_.hold(bytes); }
+    void Keep(std::shared_ptr<const void> object) { services_.keep(std::move(object)); }
+    const KernelTable& kernels() const { return *services_.kernels; }
+    ThreadPool* pool() const { return services_.pool; }
+    int threads() const { return pool() == nullptr ? 1 : pool()->size(); }
+    NumericsMode mode() const { return services_.mode; }
+    int mode_index() const { return static_cast<int>(services_.mode); }
+
+  private:
+    const Services& services_;
+};
+
+enum OpFlags : uint32_t {
+    kPlain = 0,
+    kView = 1,      // the result is the operand `x` under another shape: no step runs
+    kInPlace = 2,   // the result may overwrite an operand of the same size
+    kConstexpr = 4  // data in attributes; the result is a constant made at load
+};
+
+// `arguments` is a comma-separated list of `name` with suffixes: `?` optional, `!` constant, `*` one or more values;
+// then a kind after a colon: none fp16, `b` bool, `i` integers, `s` string, `r` real scalar or vector, `a` anything.
+struct OpDef {
+    const char* name;
+    const char* arguments;
+    NumericClass numerics;
+    uint32_t flags;
+    bool (*infer)(OpContext&);
+    Step (*plan)(PlanContext&);
+};
+
+struct OpTable {
+    const OpDef* rows;
+    size_t count;
+};
+
+// One table a family.
+OpTable MatmulOps();
+OpTable ConvOps();
+OpTable ElementwiseOps();
+OpTable ReduceOps();
+OpTable NormOps();
+OpTable ShapeOps();
+OpTable IndexOps();
+OpTable PoolOps();
+OpTable CastOps();
+OpTable ConstexprOps();
+
+// Null when the software ANE has no such op.
+const OpDef* FindOp(std::string_view name);
+// Why the chip has no lowering for an op, or null.
+const char* FindNoPath(std::string_view name);
+// Ops that MIL and the chip have but this model has not.
+bool IsKnownElsewhere(std::string_view name);
+
+}  // namespace jax_ane::software

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations that only rename axes (views) or move elements by a fixed pattern: transpose, concat, split, stack, pad,
+// tile, reverse, and the depth/space shuffles.
+#include <algorithm>
+#include <cstring>
+
+#include "device/software/ops/op.h"
+#include "device/software/ops/strided_copy.h"
+
+namespace jax_ane::software {
+namespace {
+
+using Dims = std::vector<int64_t>;
+
+size_t Bytes(const TensorType& type) { return static_cast<size_t>(mil::DTypeBits(type.dtype) / 8); }
+
+bool MovableType(OpContext& c, const TensorType& type) {
+    if (type.dtype == DType::kFp16 || type.dtype == DType::kBool) return true;
+    return c.Fail(Rule::kInteriorType,
+                  ToString(type) + " cannot be moved inside a program: cast it at the border");
+}
+
+// One copy as a step.
+Step CopyStep(PlanContext& p, StridedCopy copy, Ref from, Ref to) {
+    const KernelTable* kernels = &p.kernels();
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        copy.Run(*kernels, pool, run.At<uint8_t>(from), run.At<uint8_t>(to));
+    };
+}
+
+Step NoStep(PlanContext&) {
+    return [](const Run&) {};
+}
+
+// ---- Views ----
+
+bool InferReshape(OpContext& c) {
+    if (!MovableType(c, c.Type("x"))) return false;
+    const int64_t elements = c.Type("x").elements();
+    Dims shape = c.Ints("shape");
+    int64_t known = 1;
+    int open = -1;
+    for (size_t i = 0; i < shape.size(); ++i) {
+        if (shape[i] == -1 && open < 0) {
+            open = static_cast<int>(i);
+            continue;
+        }
+        if (shape[i] == 0 && i < c.Dims("x").size()) shape[i] = c.Dims("x")[i];
+        if (shape[i] <= 0 || shape[i] > elements / known) {
+            return c.Fail(Rule::kShapes, "the new shape does not have the operand's " +
+                                             std::to_string(elements) + " elements");
+        }
+        known *= shape[i];
+    }
+    if (open >= 0) shape[static_cast<size_t>(open)] = elements / known;
+    if ((open >= 0 && elements % known != 0) || (open < 0 && known != elements)) {
+        return c.Fail(Rule::kShapes, "the new shape does not have the operand's " +
+                                         std::to_string(elements) + " elements");
+    }
+    c.results.push_back({c.Type("x").dtype, std::move(shape)});
+    return true;
+}
+
+bool InferExpandDims(OpContext& c) {
+    if (!MovableType(c, c.Type("x"))) return false;
+    const Dims& dims = c.Dims("x");
+    std::vector<int64_t> axes;
+    const auto rank = static_cast<int64_t>(dims.size() + c.Ints("axes").size());
+    if (rank > 16) return c.BadValue("axes", "too many of them");
+    if (!c.Axes("axes", rank, &axes)) return false;
+    Dims out;
+    size_t next = 0;
+    for (int64_t i = 0; i < rank; ++i) {
+        const bool added = std::find(axes.begin(), axes.end(), i) != axes.end();
+        out.push_back(added ? 1 : dims[next++]);
+    }
+    c.results.push_back({c.Type("x").dtype, std::move(out)});
+    return true;
+}
+
+bool InferSqueeze(OpContext& c) {
+    if (!MovableType(c, c.Type("x"))) return false;
+    const Dims& dims = c.Dims("x");
+    std::vector<int64_t> axes;
+    if (!c.Axes("axes", static_cast<int64_t>(dims.size()), &axes)) return false;
+    Dims out;
+    for (size_t i = 0; i < dims.size(); ++i) {
+        const bool named =
+            std::find(axes.begin(), axes.end(), static_cast<int64_t>(i)) != axes.end();
+        if (named && dims[i] != 1 && c.Has("axes")) {
+            return c.BadValue("axes", "axis " + std::to_string(i) + " has " +
+                                          std::to_string(dims[i]) + " elements, not 1");
+        }
+        if (!named || dims[i] != 1) out.push_back(dims[i]);
+    }
+    c.results.push_back({c.Type("x").dtype, std::move(out)});
+    return true;
+}
+
+bool InferFlatten(OpContext& c) {
+    if (!MovableType(c, c.Type("x"))) return false;
+    const Dims& dims = c.Dims("x");
+    const int64_t rank = static_cast<int64_t>(dims.size());
+    const int64_t given = c.Int("axis", 1);
+    const int64_t axis = given < 0 ? given + rank : given;
+    if (axis < 0 || axis > rank) return c.BadValue("axis", "no axis of the operand");
+    Dims out{1, 1};
+    for (int64_t i = 0; i < rank; ++i) out[i < axis ? 0 : 1] *= dims[static_cast<size_t>(i)];
+    c.results.push_back({c.Type("x").dtype, std::move(out)});
+    return true;
+}
+
+// ---- Transpose, reverse, tile ----
+
+bool InferTranspose(OpContext& c) {
+    if (!MovableType(c, c.Type("x"))) return false;
+    const Dims& dims = c.Dims("x");
+    const auto rank = static_cast<int64_t>(dims.size());
+    Dims perm = c.Ints("perm"), sorted, out;
+    for (int64_t& axis : perm) {
+        if (axis < 0) axis += rank;
+    }
+    sorted = perm;
+    std::sort(sorted.begin(), sorted.end());
+    bool good = static_cast<int64_t>(perm.size()) == rank;
+    for (size_t i = 0; good && i < sorted.size(); ++i) good = sorted[i] == static_cast<int64_t>(i);
+    if (!good) return c.BadValue("perm", "it must name each axis of x once");
+    for (int64_t axis : perm) out.push_back(dims[static_cast<size_t>(axis)]);
+    c.results.push_back({c.Type("x").dtype, std::move(out)});
+    return true;
+}
+
+Step PlanTranspose(PlanContext& p) {
+    const Dims strides = DenseStrides(p.Dims("x"));
+    Dims from;
+    for (int64_t axis : p.Ints("perm")) {
+        from.push_back(strides[static_cast<size_t>(axis < 0 ? axis + p.Type("x").rank() : axis)]);
+    }
+    const Dims& out = p.OutType().dims;
+    return CopyStep(p, StridedCopy(Bytes(p.OutType()), out, from, DenseStrides(out)), p.In("x"),
+                    p.Out());
+}
+
+bool InferReverse(OpContext& c) {
+    std::vector<int64_t> axes;
+    if (!MovableType(c, c.Type("x")) || !c.Axes("axes", c.Type("x").rank(), &axes)) return false;
+    c.results.push_back(c.Type("x"));
+    return true;
+}
+
+Step PlanReverse(PlanContext& p) {
+    const Dims& dims = p.Dims("x");
+    Dims from = DenseStrides(dims);
+    const Dims to = from;
+    int64_t offset = 0;
+    std::vector<int64_t> axes;
+    p.Axes("axes", p.Type("x").rank(), &axes);
+    for (int64_t axis : axes) {
+        const auto i = static_cast<size_t>(axis);
+        offset += (dims[i] - 1) * from[i];
+        from[i] = -from[i];
+    }
+    return CopyStep(p, StridedCopy(Bytes(p.OutType()), dims, from, to, offset), p.In("x"), p.Out());
+}
+
+bool InferTile(OpContext& c) {
+    if (!MovableType(c, c.Type("x"))) return false;
+    Dims out = c.Dims("x");
+    const Dims reps = c.Ints("reps");
+    if (reps.size() != out.size()) return c.BadValue("reps", "it needs one number for each axis");
+    for (size_t i = 0; i < out.size(); ++i) {
+        if (reps[i] < 1 || reps[i] > (int64_t{1} << 31) / out[i]) {
+            return c.BadValue("reps", std::to_string(reps[i]) + " is out of range");
+        }
+        out[i] *= reps[i];
+    }
+    c.results.push_back({c.Type("x").dtype, std::move(out)});
+    return true;
+}
+
+Step PlanTile(PlanContext& p) {
+    const Dims& dims = p.Dims("x");
+    const Dims from = DenseStrides(dims), to = DenseStrides(p.OutType().dims);
+    Dims all, f, t;
+    for (size_t i = 0; i < dims.size(); ++i) {
+        all.insert(all.end(), {p.Ints("reps")[i], dims[i]});
+        f.insert(f.end(), {0, from[i]});
+        t.insert(t.end(), {to[i] * dims[i], to[i]});
+    }
+    return CopyStep(p, StridedCopy(Bytes(p.OutType()), all, f, t), p.In("x"), p.Out());
+}
+
+// ---- Concat, split, stack ----
+
+bool InferConcat(OpContext& c) {
+    const auto& values = c.Indices("values");
+    auto type = [&](size_t i) -> const TensorType& {
+        return c.graph().values[static_cast<size_t>(values[i])].type;
+    };
+    TensorType out = type(0);
+    int64_t axis;
+    if (!c.Has("interleave")) {
+        return c.Fail(Rule::kConcatInterleave,
+                      "without interleave the compiler fails: pass a named bool const");
+    }
+    if (c.Bool("interleave", false)) {
+        return c.BadValue("interleave", "true is not modelled: concat and shuffle instead");
+    }
+    if (!MovableType(c, out) || !c.Axis("axis", 0, out.rank(), &axis)) return false;
+    const auto a = static_cast<size_t>(axis);
+    for (size_t i = 1; i < values.size(); ++i) {
+        TensorType same = type(i);
+        const bool ranks = same.rank() == out.rank();
+        const int64_t extent = ranks ? same.dims[a] : 0;
+        if (ranks) same.dims[a] = out.dims[a];
+        if (!(same == out) || !ranks) {
+            return c.Fail(Rule::kShapes, "the values' types differ elsewhere than on the axis: " +
+                                             ToString(type(0)) + " and " + ToString(type(i)));
+        }
+        out.dims[a] += extent;
+    }
+    c.results.push_back(std::move(out));
+    return true;
+}
+
+Step PlanConcat(PlanContext& p) {
+    int64_t axis = 0;
+    p.Axis("axis", 0, p.OutType().rank(), &axis);
+    const Dims to = DenseStrides(p.OutType().dims);
+    std::vector<std::pair<StridedCopy, Ref>> parts;
+    int64_t at = 0;
+    for (size_t i = 0; i < p.Indices("values").size(); ++i) {
+        const Dims& dims = p.InType("values", i).dims;
+        parts.emplace_back(StridedCopy(Bytes(p.OutType()), dims, DenseStrides(dims), to, 0,
+                                       at * to[static_cast<size_t>(axis)]),
+                           p.In("values", i));
+        at += dims[static_cast<size_t>(axis)];
+    }
+    const KernelTable* kernels = &p.kernels();
+    ThreadPool* pool = p.pool();
+    const Ref out = p.Out();
+    return [=](const Run& run) {
+        for (const auto& [copy, from] : parts) {
+            copy.Run(*kernels, pool, run.At<uint8_t>(from), run.At<uint8_t>(out));
+        }
+    };
+}
+
+bool InferStack(OpContext& c) {
+    const auto& values = c.Indices("values");
+    const TensorType& first = c.graph().values[static_cast<size_t>(values[0])].type;
+    for (int v : values) {
+        if (c.graph().values[static_cast<size_t>(v)].type == first) continue;
+        return c.Fail(Rule::kShapes, "the values' types differ");
+    }
+    int64_t axis;
+    if (!MovableType(c, first) || !c.Axis("axis", 0, first.rank() + 1, &axis)) return false;
+    TensorType out = first;
+    out.dims.insert(out.dims.begin() + axis, static_cast<int64_t>(values.size()));
+    c.results.push_back(std::move(out));
+    return true;
+}
+
+Step PlanStack(PlanContext& p) {
+    int64_t axis = 0;
+    p.Axis("axis", 0, p.OutType().rank(), &axis);
+    const Dims to = DenseStrides(p.OutType().dims);
+    Dims to_strides = to;
+    to_strides.erase(to_strides.begin() + axis);
+    std::vector<std::pair<StridedCopy, Ref>> parts;
+    for (size_t i = 0; i < p.Indices("values").size(); ++i) {
+        const Dims& dims = p.InType("values", i).dims;
+        parts.emplace_back(
+            StridedCopy(Bytes(p.OutType()), dims, DenseStrides(dims), to_strides, 0,
+                        static_cast<int64_t>(i) * to[static_cast<size_t>(axis)]),
+            p.In("values", i));
+    }
+    const KernelTable* kernels = &p.kernels();
+    ThreadPool* pool = p.pool();
+    const Ref out = p.Out();
+    return [=](const Run& run) {
+        for (const auto& [copy, from] : parts) {
+            copy.Run(*kernels, pool, run.At<uint8_t>(from), run.At<uint8_t>(out));
+        }
+    };
+}
+
+bool InferSplit(OpContext& c) {
+    if (!MovableType(c, c.Type("x"))) return false;
+    int64_t axis;
+    if (!c.Axis("axis", 0, c.Type("x").rank(), &axis)) return false;
+    const int64_t extent = c.Dims("x")[static_cast<size_t>(axis)];
+    Dims sizes = c.Ints("split_sizes");
+    if (sizes.empty()) {
+        const int64_t count = c.Int("num_splits", 0);
+        if (count < 1 || count > extent || extent % count != 0) {
+            return c.BadValue("num_splits", "it must divide the axis's " + std::to_string(extent));
+        }
+        sizes.assign(static_cast<size_t>(count), extent / count);
+    }
+    int64_t total = 0;
+    for (int64_t size : sizes) {
+        if (size < 1 || size > extent) return c.BadValue("split_sizes", "sizes out of range");
+        total += size;
+    }
+    if (total != extent) return c.BadValue("split_sizes", "the sizes do not add up to the axis");
+    for (int64_t size : sizes) {
+        c.results.push_back(c.Type("x"));
+        c.results.back().dims[static_cast<size_t>(axis)] = size;
+    }
+    return true;
+}
+
+Step PlanSplit(PlanContext& p) {
+    int64_t axis = 0;
+    p.Axis("axis", 0, p.Type("x").rank(), &axis);
+    const Dims from = DenseStrides(p.Dims("x"));
+    std::vector<std::pair<StridedCopy, Ref>> parts;
+    int64_t at = 0;
+    for (size_t i = 0; i < p.node().results.size(); ++i) {
+        const Dims& dims = p.OutType(i).dims;
+        parts.emplace_back(StridedCopy(Bytes(p.OutType(i)), dims, from, DenseStrides(dims),
+                                       at * from[static_cast<size_t>(axis)]),
+                           p.Out(i));
+        at += dims[static_cast<size_t>(axis)];
+    }
+    const KernelTable* kernels = &p.kernels();
+    ThreadPool* pool = p.pool();
+    const Ref x = p.In("x");
+    return [=](const Run& run) {
+        for (const auto& [copy, to] : parts) {
+            copy.Run(*kernels, pool, run.At<uint8_t>(x), run.At<uint8_t>(to));
+        }
+    };
+}
+
+// ---- Pad ----
+
+bool InferPad(OpContext& c) {
+    TensorType out = c.Type("x");
+    const Dims pad = c.Ints("pad");
+    const std::string mode = c.String("mode", "constant");
+    const size_t rank = out.dims.size();
+    if (pad.size() % 2 != 0 || pad.size() > 2 * rank) {
+        return c.BadValue("pad", "it needs a pair of numbers for each of the last axes");
+    }
+    if (mode != "constant" || c.Real("constant_val", 0) != 0) {
+        return c.Fail(Rule::kPad, "only mode \"constant\" with the value 0 has a lowering");
+    }
+    const size_t first = rank - pad.size() / 2;
+    for (size_t i = 0; i < pad.size(); ++i) {
+        const size_t axis = first + i / 2;
+        if (pad[i] < 0 || pad[i] > (int64_t{1} << 30)) {
+            return c.BadValue("pad", std::to_string(pad[i]) + " is out of range");
+        }
+        if (pad[i] > 0 && axis + 2 < rank) {
+            return c.Fail(Rule::kPad, "axis " + std::to_string(axis) +
+                                          " cannot be padded: only the last two can, so transpose "
+                                          "or concat zeros");
+        }
+        out.dims[axis] += pad[i];
+    }
+    c.results.push_back(std::move(out));
+    return true;
+}
+
+Step PlanPad(PlanContext& p) {
+    const Dims& dims = p.Dims("x");
+    const Dims& out = p.OutType().dims;
+    const Dims pad = p.Ints("pad"), to = DenseStrides(out);
+    int64_t offset = 0;
+    for (size_t i = 0; i < pad.size(); i += 2) {
+        offset += pad[i] * to[dims.size() - pad.size() / 2 + i / 2];
+    }
+    const StridedCopy copy(2, dims, DenseStrides(dims), to, 0, offset);
+    const KernelTable* kernels = &p.kernels();
+    ThreadPool* pool = p.pool();
+    const Ref x = p.In("x"), result = p.Out();
+    const auto bytes = static_cast<size_t>(p.OutType().bytes());
+    return [=](const Run& run) {
+        std::memset(run.At<uint8_t>(result), 0, bytes);
+        copy.Run(*kernels, pool, run.At<uint8_t>(x), run.At<uint8_t>(result));
+    };
+}
+
+// ---- Depth and space ----
+
+bool InferShuffle(OpContext& c, const char* argument, bool to_space) {
+    TensorType out = c.Type("x");
+    const int64_t block = c.Int(argument, 0);
+    if (out.rank() != 4) return c.Fail(Rule::kShapes, "x must have rank 4 [N, C, H, W]");
+    if (block < 1 || block > 1024) return c.BadValue(argument, "it must be 1 to 1024");
+    Dims& d = out.dims;
+    const bool fits = to_space ? d[1] % (block * block) == 0
+                               : d[2] % block == 0 && d[3] % block == 0;
+    if (!fits) return c.BadValue(argument, "it does not divide the axes of " + ToString(out));
+    d[1] = to_space ? d[1] / (block * block) : d[1] * block * block;
+    d[2] = to_space ? d[2] * block : d[2] / block;
+    d[3] = to_space ? d[3] * block : d[3] / block;
+    c.results.push_back(std::move(out));
+    return true;
+}
+bool InferDepthToSpace(OpContext& c) { return InferShuffle(c, "block_size", true); }
+bool InferSpaceToDepth(OpContext& c) { return InferShuffle(c, "block_size", false); }
+bool InferPixelShuffle(OpContext& c) { return InferShuffle(c, "upscale_factor", true); }
+bool InferPixelUnshuffle(OpContext& c) { return InferShuffle(c, "downscale_factor", false); }
+
+// Both directions walk [N, c, bi, bj, h, w], where c, h, w are extents of the deep side without the blocks. In
+// depth_to_space the block indices lead the channels (DCR); in pixel_shuffle they follow (CRD).
+Step PlanShuffle(PlanContext& p, int64_t b, bool to_space, bool block_leads) {
+    const TensorType& deep = to_space ? p.Type("x") : p.OutType();
+    const TensorType& flat = to_space ? p.OutType() : p.Type("x");
+    const Dims ds = DenseStrides(deep.dims), fs = DenseStrides(flat.dims);
+    const int64_t c = deep.dims[1] / (b * b);
+    const Dims walk{deep.dims[0], c, b, b, deep.dims[2], deep.dims[3]};
+    const Dims deep_strides =
+        block_leads ? Dims{ds[0], ds[1], ds[1] * b * c, ds[1] * c, ds[2], ds[3]}
+                    : Dims{ds[0], ds[1] * b * b, ds[1] * b, ds[1], ds[2], ds[3]};
+    const Dims flat_strides{fs[0], fs[1], fs[2], fs[3], fs[2] * b, fs[3] * b};
+    return CopyStep(p,
+                    to_space ? StridedCopy(2, walk, deep_strides, flat_strides)
+                             : StridedCopy(2, walk, flat_strides, deep_strides),
+                    p.In("x"), p.Out());
+}
+Step PlanDepthToSpace(PlanContext& p) {
+    return PlanShuffle(p, p.Int("block_size", 1), true, true);
+}
+Step PlanSpaceToDepth(PlanContext& p) {
+    return PlanShuffle(p, p.Int("block_size", 1), false, true);
+}
+Step PlanPixelShuffle(PlanContext& p) {
+    return PlanShuffle(p, p.Int("upscale_factor", 1), true, false);
+}
+Step PlanPixelUnshuffle(PlanContext& p) {
+    return PlanShuffle(p, p.Int("downscale_factor", 1), false, false);
+}
+
+constexpr NumericClass kExact = NumericClass::kBitExact;
+
+const OpDef kOps[] = {
+    {"reshape", "x:a,shape:i!", kExact, kView, InferReshape, NoStep},
+    {"expand_dims", "x:a,axes:i!", kExact, kView, InferExpandDims, NoStep},
+    {"squeeze", "x:a,axes:i?!", kExact, kView, InferSqueeze, NoStep},
+    {"flatten2d", "x:a,axis:n?!", kExact, kView, InferFlatten, NoStep},
+    {"transpose", "x:a,perm:i!", kExact, kPlain, InferTranspose, PlanTranspose},
+    {"reverse", "x:a,axes:i?!", kExact, kPlain, InferReverse, PlanReverse},
+    {"tile", "x:a,reps:i!", kExact, kPlain, InferTile, PlanTile},
+    {"concat", "values*:a,axis:n!,interleave:b?!", kExact, kPlain, InferConcat, PlanConcat},
+    {"stack", "values*:a,axis:n!", kExact, kPlain, InferStack, PlanStack},
+    {"split", "x:a,num_splits:n?!,split_sizes:i?!,axis:n!", kExact, kPlain, InferSplit, PlanSplit},
+    {"pad", "x,pad:i!,mode:s?!,constant_val:r?!", kExact, kPlain, InferPad, PlanPad},
+    {"depth_to_space", "x,block_size:n!", kExact, kPlain, InferDepthToSpace, PlanDepthToSpace},
+    {"space_to_depth", "x,block_size:n!", kExact, kPlain, InferSpaceToDepth, PlanSpaceToDepth},
+    {"pixel_shuffle", "x,upscale_factor:n!", kExact, kPlain, InferPixelShuffle, PlanPixelShuffle},
+    {"pixel_unshuffle", "x,downscale_factor:n!", kExact, kPlain, InferPixelUnshuffle,
+     PlanPixelUnshuffle},
+};
+
+}  // namespace
+
+OpTable ShapeOps() { return {kOps, std::size(kOps)}; }
+
+}  // namespace jax_ane::software

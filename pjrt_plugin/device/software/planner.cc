@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "device/software/planner.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+
+namespace jax_ane::software {
+
+size_t ArenaLayout::Allocate(size_t bytes) {
+    bytes = (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
+    auto best = holes_.end();
+    for (auto it = holes_.begin(); it != holes_.end(); ++it) {
+        if (it->bytes >= bytes && (best == holes_.end() || it->bytes < best->bytes)) best = it;
+    }
+    if (best != holes_.end()) {
+        const size_t offset = best->offset;
+        best->offset += bytes;
+        best->bytes -= bytes;
+        if (best->bytes == 0) holes_.erase(best);
+        return offset;
+    }
+    // Grow the last hole if it reaches the end.
+    size_t offset = end_;
+    if (!holes_.empty() && holes_.back().offset + holes_.back().bytes == end_) {
+        offset = holes_.back().offset;
+        holes_.pop_back();
+    }
+    end_ = offset + bytes;
+    peak_ = std::max(peak_, end_);
+    return offset;
+}
+
+void ArenaLayout::Free(size_t offset, size_t bytes) {
+    bytes = (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
+    auto next = std::find_if(holes_.begin(), holes_.end(),
+                             [&](const Hole& hole) { return hole.offset > offset; });
+    next = holes_.insert(next, {offset, bytes});
+    const auto after = next + 1;
+    if (after != holes_.end() && next->offset + next->bytes == after->offset) {
+        next->bytes += after->bytes;
+        holes_.erase(after);
+    }
+    if (next != holes_.begin()) {
+        const auto before = next - 1;
+        if (before->offset + before->bytes == next->offset) {
+            before->bytes += next->bytes;
+            holes_.erase(next);
+        }
+    }
+}
+
+namespace {
+
+// The value that a view shows under another shape.
+int ViewedValue(const GraphNode& node) {
+    for (const auto& [name, values] : node.arguments) {
+        if (name == "x") return values[0];
+    }
+    return -1;
+}
+
+constexpr int kForever = std::numeric_limits<int>::max();
+constexpr size_t kMaxArenaBytes = size_t{16} << 30;
+
+class Planner {
+  public:
+    Planner(const Graph& graph, const device::ProgramAttributes& attributes, const ChipTraits& chip,
+            NumericsMode mode, const Engine& engine);
+    StatusOr<Plan> Make();
+
+  private:
+    // A stretch of the arena that one value, its views and what overwrites it share.
+    struct Block {
+        size_t offset = 0;
+        size_t bytes = 0;
+        int last_use = -1;
+    };
+    static constexpr int kNoBlock = -1;
+
+    bool IsDense(const device::BoundaryTensor& t) const {
+        return t.row_stride == t.width * static_cast<int64_t>(device::ElementSize(t.type));
+    }
+    const GraphValue& Value(int v) const { return graph_.values[static_cast<size_t>(v)]; }
+    Ref& At(int v) { return plan_.refs[static_cast<size_t>(v)]; }
+    int& BlockOf(int v) { return block_[static_cast<size_t>(v)]; }
+
+    void FindLastUses();
+    void PlaceInputs();
+    void PlaceResults(const GraphNode& node, int index);
+    int InPlaceBlock(const GraphNode& node, int index);
+    void GiveBlock(int v, int last_use);
+    void FreeAfter(int index);
+    void CopyOut();
+    Ref Locate(int v);
+    uint8_t* Hold(size_t bytes);
+    Status PlanNode(const GraphNode& node, int index);
+
+    const Graph& graph_;
+    const device::ProgramAttributes& attributes_;
+    const ChipTraits& chip_;
+    Plan plan_;
+    ArenaLayout arena_;
+    std::vector<Block> blocks_;
+    std::vector<int> live_;      // blocks not yet freed
+    std::vector<int> block_;     // by value
+    std::vector<int> last_use_;  // by value, its views included
+    std::vector<int> output_;    // by value: which output it is, or -1
+    std::vector<Block> scratch_;
+    PlanContext::Services services_;
+};
+
+Planner::Planner(const Graph& graph, const device::ProgramAttributes& attributes,
+                 const ChipTraits& chip, NumericsMode mode, const Engine& engine)
+    : graph_(graph), attributes_(attributes), chip_(chip) {
+    const size_t count = graph.values.size();
+    plan_.refs.resize(count);
+    block_.assign(count, kNoBlock);
+    last_use_.assign(count, -1);
+    output_.assign(count, -1);
+    plan_.bases = 1 + static_cast<int>(graph.inputs.size() + graph.outputs.size());
+    services_.kernels = engine.kernels;
+    services_.pool = engine.pool.get();
+    services_.mode = mode;
+    services_.locate = [this](int v) { return Locate(v); };
+    services_.scratch = [this](size_t bytes) {
+        Block block;
+        block.offset = arena_.Allocate(bytes);
+        block.bytes = bytes;
+        scratch_.push_back(block);
+        return Ref{nullptr, 0, block.offset};
+    };
+    services_.hold = [this](size_t bytes) { return Hold(bytes); };
+    services_.keep = [this](std::shared_ptr<const void> o) { plan_.kept.push_back(std::move(o)); };
+    plan_.kept.push_back(engine.pool);
+}
+
+uint8_t* Planner::Hold(size_t bytes) {
+    const size_t rounded = (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
+    void* memory = std::aligned_alloc(64, rounded);
+    if (memory == nullptr) throw std::bad_alloc();
+    plan_.kept.emplace_back(memory, std::free);
+    plan_.held_bytes += rounded;
+    return static_cast<uint8_t*>(memory);
+}
+
+Ref Planner::Locate(int v) {
+    const GraphValue& value = Value(v);
+    Ref& ref = At(v);
+    if (value.constant && ref.fixed == nullptr) {
+        const size_t bytes =
+            value.is_deferred ? static_cast<size_t>(value.type.bytes()) : value.constant->size;
+        uint8_t* copy = Hold(bytes);
+        if (!value.is_deferred) std::memcpy(copy, value.constant->bytes, bytes);
+        ref.fixed = copy;
+    }
+    return ref;
+}
+
+void Planner::FindLastUses() {
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+        for (const auto& [name, values] : graph_.nodes[i].arguments) {
+            for (int v : values) last_use_[static_cast<size_t>(v)] = static_cast<int>(i);
+        }
+    }
+    for (size_t j = 0; j < graph_.outputs.size(); ++j) {
+        last_use_[static_cast<size_t>(graph_.outputs[j])] = kForever;
+        output_[static_cast<size_t>(graph_.outputs[j])] = static_cast<int>(j);
+    }
+    // A view's operand lives as long as the view.
+    for (size_t i = graph_.nodes.size(); i-- > 0;) {
+        const GraphNode& node = graph_.nodes[i];
+        if ((node.def->flags & kView) == 0) continue;
+        int& use = last_use_[static_cast<size_t>(ViewedValue(node))];
+        use = std::max(use, last_use_[static_cast<size_t>(node.results[0])]);
+    }
+}
+
+void Planner::GiveBlock(int v, int last_use) {
+    Block block;
+    block.bytes = static_cast<size_t>(Value(v).type.bytes());
+    block.offset = arena_.Allocate(block.bytes);
+    block.last_use = last_use;
+    BlockOf(v) = static_cast<int>(blocks_.size());
+    At(v) = {nullptr, 0, block.offset};
+    live_.push_back(BlockOf(v));
+    blocks_.push_back(block);
+}
+
+// Copies between a surface's padded rows and dense memory.
+Step CopyRows(const device::BoundaryTensor& t, Ref surface, Ref dense, bool in) {
+    const size_t row = static_cast<size_t>(t.width) * device::ElementSize(t.type);
+    const int64_t rows = t.planes * t.height;
+    const size_t stride = static_cast<size_t>(t.row_stride);
+    return [=](const Run& run) {
+        auto* padded = run.At<uint8_t>(surface);
+        auto* packed = run.At<uint8_t>(dense);
+        if (stride == row) {
+            std::memcpy(in ? packed : padded, in ? padded : packed, row * static_cast<size_t>(rows));
+            return;
+        }
+        for (int64_t r = 0; r < rows; ++r, padded += stride, packed += row) {
+            std::memcpy(in ? packed : padded, in ? padded : packed, row);
+        }
+    };
+}
+
+void Planner::PlaceInputs() {
+    for (size_t i = 0; i < graph_.inputs.size(); ++i) {
+        const int v = graph_.inputs[i];
+        const Ref surface{nullptr, 1 + static_cast<int>(i), 0};
+        if (IsDense(attributes_.inputs[i])) {
+            At(v) = surface;
+        } else if (last_use_[static_cast<size_t>(v)] >= 0) {
+            GiveBlock(v, last_use_[static_cast<size_t>(v)]);
+            plan_.steps.push_back(CopyRows(attributes_.inputs[i], surface, At(v), true));
+        }
+    }
+}
+
+// The block of an operand that dies here and that the result may overwrite, or kNoBlock.
+int Planner::InPlaceBlock(const GraphNode& node, int index) {
+    const TensorType& type = Value(node.results[0]).type;
+    for (const auto& [name, values] : node.arguments) {
+        const int candidate = BlockOf(values[0]);
+        if (candidate == kNoBlock || blocks_[static_cast<size_t>(candidate)].last_use != index ||
+            Value(values[0]).type.bytes() != type.bytes()) {
+            continue;
+        }
+        // Everything else that reads this block must read it at the index that is written.
+        bool safe = true;
+        for (const auto& [other_name, others] : node.arguments) {
+            for (int other : others) {
+                if (BlockOf(other) == candidate && !(Value(other).type == type)) safe = false;
+            }
+        }
+        if (safe) return candidate;
+    }
+    return kNoBlock;
+}
+
+void Planner::PlaceResults(const GraphNode& node, int index) {
+    for (int v : node.results) {
+        const int use = std::max(last_use_[static_cast<size_t>(v)], index);
+        const int j = output_[static_cast<size_t>(v)];
+        if ((node.def->flags & kView) != 0) {
+            const int operand = ViewedValue(node);
+            At(v) = Locate(operand);
+            BlockOf(v) = BlockOf(operand);
+            continue;
+        }
+        if ((node.def->flags & kConstexpr) != 0) {
+            Locate(v);
+            continue;
+        }
+        if (j >= 0 && IsDense(attributes_.outputs[static_cast<size_t>(j)])) {
+            At(v) = {nullptr, 1 + static_cast<int>(graph_.inputs.size()) + j, 0};
+            continue;
+        }
+        const int reuse = (node.def->flags & kInPlace) != 0 ? InPlaceBlock(node, index) : kNoBlock;
+        if (reuse != kNoBlock) {
+            Block& block = blocks_[static_cast<size_t>(reuse)];
+            block.last_use = use;
+            BlockOf(v) = reuse;
+            At(v) = {nullptr, 0, block.offset};
+            continue;
+        }
+        GiveBlock(v, use);
+    }
+}
+
+void Planner::FreeAfter(int index) {
+    for (const Block& block : scratch_) arena_.Free(block.offset, block.bytes);
+    scratch_.clear();
+    std::erase_if(live_, [&](int b) {
+        const Block& block = blocks_[static_cast<size_t>(b)];
+        if (block.last_use > index) return false;
+        arena_.Free(block.offset, block.bytes);
+        return true;
+    });
+}
+
+void Planner::CopyOut() {
+    for (size_t j = 0; j < graph_.outputs.size(); ++j) {
+        const int base = 1 + static_cast<int>(graph_.inputs.size() + j);
+        const Ref ref = Locate(graph_.outputs[j]);
+        if (ref.fixed == nullptr && ref.base == base) continue;
+        plan_.steps.push_back(CopyRows(attributes_.outputs[j], {nullptr, base, 0}, ref, false));
+    }
+}
+
+Status Planner::PlanNode(const GraphNode& node, int index) {
+    PlaceResults(node, index);
+    if ((node.def->flags & kView) == 0) {
+        Findings findings;
+        PlanContext context(graph_, node, chip_, &findings, services_);
+        Step step = node.def->plan(context);
+        if (!step) {
+            return Internal(node.name + " at line " + std::to_string(node.position.line) +
+                            " could not be planned");
+        }
+        if ((node.def->flags & kConstexpr) != 0) {
+            step(Run{});
+        } else {
+            plan_.steps.push_back(std::move(step));
+        }
+    }
+    FreeAfter(index);
+    return Status();
+}
+
+StatusOr<Plan> Planner::Make() {
+    FindLastUses();
+    PlaceInputs();
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+        JAX_ANE_RETURN_IF_ERROR(PlanNode(graph_.nodes[i], static_cast<int>(i)));
+        if (arena_.peak() > kMaxArenaBytes) {
+            return ResourceExhausted("the program needs more than " +
+                                     std::to_string(kMaxArenaBytes) + " bytes of intermediates");
+        }
+    }
+    CopyOut();
+    plan_.arena_bytes = arena_.peak();
+    return std::move(plan_);
+}
+
+}  // namespace
+
+StatusOr<Plan> MakePlan(const Graph& graph, const device::ProgramAttributes& attributes,
+                        const ChipTraits& chip, NumericsMode mode, const Engine& engine) {
+    return Planner(graph, attributes, chip, mode, engine).Make();
+}
+
+}  // namespace jax_ane::software
