@@ -13,7 +13,7 @@ _FOLDER = Path(__file__).parent / "chips"
 
 @functools.cache
 def load(name: str) -> dict[str, Any]:
-    """Returns a chip's facts as plain values by name.
+    """Returns a chip's file: `name`, `family`, and {"value": ..., "source": ...} by fact.
 
     Raises:
         ValueError: no such chip file.
@@ -22,5 +22,4 @@ def load(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.json")))
         raise ValueError(f"no chip {name!r}: there are {known}")
-    facts = json.loads(path.read_text())
-    return {key: v["value"] if isinstance(v, dict) else v for key, v in facts.items()}
+    return json.loads(path.read_text())

@@ -8,6 +8,7 @@ module are one program, compiled and loaded once.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import threading
 import weakref
@@ -141,6 +142,19 @@ def _fingerprint(printed: mil.Printed, settings: Settings) -> str:
     return digest.hexdigest()
 
 
+@functools.cache
+def _register_handler() -> None:
+    """Tells XLA:CPU which C++ function stands behind the custom call, once a process."""
+    import jax
+
+    from jax_ane import _native
+    from jax_ane.compiler.hostmodule import TARGET
+
+    jax.ffi.register_ffi_target(
+        TARGET, {"execute": _native.program_handler()}, platform="cpu", api_version=1
+    )
+
+
 def load(program: AneProgram, settings: Settings) -> None:
     """Compiles and loads a program on the device, or finds it loaded already.
 
@@ -149,11 +163,13 @@ def load(program: AneProgram, settings: Settings) -> None:
     """
     from jax_ane import _native
 
+    _register_handler()
     with _lock:
         handle = _loaded.get(program.fingerprint)
         if handle is None:
             native = _native.load_program(
-                program.text, program.blobs, _chips.load(settings.chip), settings.numerics,
+                program.text, program.blobs, _chips.load(settings.chip),
+                settings.numerics == "exact",
                 [f"a{i:03d}" for i in range(len(program.inputs))],
                 [f"r{i:03d}" for i in range(len(program.outputs))],
                 program.name,

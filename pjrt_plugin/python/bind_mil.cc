@@ -12,6 +12,7 @@
 
 #include "device/software/engine.h"
 #include "device/software/software_device.h"
+#include "python/convert.h"
 
 namespace jax_ane::python {
 namespace {
@@ -21,36 +22,6 @@ using namespace software;  // NOLINT: this file is a thin layer over it
 using device::BoundaryTensor;
 using device::Surface;
 
-// The dict of a chip file: each key but name and family holds {"value": number or truth value, "source": text}.
-StatusOr<ChipTraits> ReadChip(const nb::dict& chip) {
-    std::map<std::string, double> values;
-    std::string name = "?", family = "?";
-    for (auto [key, entry] : chip) {
-        const std::string k = nb::cast<std::string>(nb::str(key));
-        if (k == "name") name = nb::cast<std::string>(nb::str(entry));
-        if (k == "family") family = nb::cast<std::string>(nb::str(entry));
-        if (!nb::isinstance<nb::dict>(entry)) continue;
-        nb::object value = nb::borrow<nb::dict>(entry).attr("get")("value");
-        if (nb::isinstance<nb::bool_>(value)) {
-            values[k] = nb::cast<bool>(value) ? 1 : 0;
-        } else if (nb::isinstance<nb::int_>(value) || nb::isinstance<nb::float_>(value)) {
-            values[k] = nb::cast<double>(value);
-        }
-    }
-    return MakeChipTraits(name, family, values);
-}
-
-device::Blobs ReadBlobs(const nb::dict& blobs) {
-    device::Blobs out;
-    for (auto [path, data] : blobs) {
-        const auto bytes = nb::cast<nb::bytes>(data);
-        const auto* begin = reinterpret_cast<const uint8_t*>(bytes.c_str());
-        out[nb::cast<std::string>(path)] =
-            std::make_shared<const std::vector<uint8_t>>(begin, begin + bytes.size());
-    }
-    return out;
-}
-
 using FindingTuple = std::tuple<std::string, int, int, std::string>;
 
 std::vector<FindingTuple> ToTuples(const Findings& findings) {
@@ -59,19 +30,6 @@ std::vector<FindingTuple> ToTuples(const Findings& findings) {
         out.emplace_back(RuleName(f.rule), f.position.line, f.position.column, f.message);
     }
     return out;
-}
-
-// Throws a Python RuntimeError whose args are (status code, message); jax_ane/mil.py makes the public errors of it.
-[[noreturn]] void Raise(const Status& status) {
-    nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), status.message());
-    PyErr_SetObject(PyExc_RuntimeError, args.ptr());
-    throw nb::python_error();
-}
-
-template <typename T>
-T Get(StatusOr<T> value) {
-    if (!value.ok()) Raise(value.status());
-    return *std::move(value);
 }
 
 struct SurfaceMemory {

@@ -22,13 +22,13 @@ using runtime::ProgramTable;
 namespace {
 
 // A loaded program's owner: the program leaves the table when this dies.
-class Program {
+class ProgramHandle {
   public:
-    Program(int64_t id, std::shared_ptr<BoundProgram> program)
+    ProgramHandle(int64_t id, std::shared_ptr<BoundProgram> program)
         : id_(id), program_(std::move(program)) {}
-    ~Program() { ProgramTable::Get().Remove(id_); }
-    Program(const Program&) = delete;
-    Program& operator=(const Program&) = delete;
+    ~ProgramHandle() { ProgramTable::Get().Remove(id_); }
+    ProgramHandle(const ProgramHandle&) = delete;
+    ProgramHandle& operator=(const ProgramHandle&) = delete;
 
     int64_t id() const { return id_; }
     const BoundProgram& program() const { return *program_; }
@@ -50,12 +50,13 @@ std::shared_ptr<device::Device> DeviceFor(const software::ChipTraits& chip,
     return device;
 }
 
-Program* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::dict& chip,
-                     const std::string& numerics, std::vector<std::string> input_names,
+ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::dict& chip,
+                     bool exact, std::vector<std::string> input_names,
                      std::vector<std::string> output_names, std::string name) {
-    software::ChipTraits traits = ChipFromDict(chip);
-    software::NumericsMode mode = NumericsFromName(numerics);
-    device::Blobs files = BlobsFromDict(blobs);
+    software::ChipTraits traits = Get(ReadChip(chip));
+    software::NumericsMode mode = exact ? software::NumericsMode::kExact
+                                        : software::NumericsMode::kFast;
+    device::Blobs files = ReadBlobs(blobs);
     auto work = [&]() -> StatusOr<std::shared_ptr<BoundProgram>> {
         nb::gil_scoped_release release;
         std::shared_ptr<device::Device> device = DeviceFor(traits, mode);
@@ -64,9 +65,8 @@ Program* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::d
         return BoundProgram::Create(device, compiled, std::move(input_names),
                                     std::move(output_names), std::move(name));
     };
-    StatusOr<std::shared_ptr<BoundProgram>> program = work();
-    if (!program.ok()) throw std::runtime_error(program.status().message());
-    return new Program(ProgramTable::Get().Add(*program), *program);
+    std::shared_ptr<BoundProgram> program = Get(work());
+    return new ProgramHandle(ProgramTable::Get().Add(program), program);
 }
 
 nb::list ProgramStats() {
@@ -90,12 +90,12 @@ nb::list ProgramStats() {
 }  // namespace
 
 void BindRuntime(nb::module_& m) {
-    nb::class_<Program>(m, "Program", "A loaded ANE program; unloaded when this object dies.")
-        .def_prop_ro("id", &Program::id);
+    nb::class_<ProgramHandle>(m, "Program", "A loaded ANE program; unloaded when this object dies.")
+        .def_prop_ro("id", &ProgramHandle::id);
     m.def("load_program", &LoadProgram, nb::arg("text"), nb::arg("blobs"), nb::arg("chip"),
-          nb::arg("numerics"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
+          nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
           nb::rv_policy::take_ownership,
-          "Compiles and loads a MIL program; raises RuntimeError with the device's text.");
+          "Compiles and loads a MIL program; raises RuntimeError(status code, text).");
     m.def("program_stats", &ProgramStats, "One dict a loaded program: evaluations, bytes, time.");
     m.def(
         "program_handler",

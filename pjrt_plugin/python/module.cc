@@ -11,6 +11,8 @@ void BindRuntime(nb::module_& m);  // bind_runtime.cc: programs, counters, the F
 }  // namespace jax_ane::python
 
 NB_MODULE(_native, m) {
+    // The compiler keeps programs alive until the interpreter ends; that is no leak to warn of.
+    nb::set_leak_warnings(false);
     m.doc() = "jax-ane's native library: PJRT plugin, runtime and software ANE.";
     jax_ane::python::BindMil(m);
     jax_ane::python::BindPlugin(m);

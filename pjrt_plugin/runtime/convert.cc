@@ -2,9 +2,9 @@
 // Conversion at a program's border, row by row; packed layouts are one long row.
 #include "runtime/convert.h"
 
+#include <algorithm>
 #include <cstring>
 
-#include "device/software/engine.h"
 #include "util/half.h"
 
 namespace jax_ane::runtime {
@@ -72,8 +72,7 @@ void ReadRow(const Half* in, int64_t count, const HostArray& array, int64_t offs
 // Calls fn(surface byte offset, array element offset, count) for runs of elements that are
 // contiguous on both sides.
 template <typename Fn>
-void ForEachRun(const Rows& rows, Fn&& fn) {
-    ThreadPool* pool = software::Engine::Get().pool();
+void ForEachRun(ThreadPool* pool, const Rows& rows, Fn&& fn) {
     bool packed = rows.stride == rows.width * static_cast<int64_t>(sizeof(Half));
     if (packed) {
         ParallelFor(pool, rows.count * rows.width, kGrain,
@@ -88,21 +87,22 @@ void ForEachRun(const Rows& rows, Fn&& fn) {
 
 }  // namespace
 
-Status WriteSurface(const HostArray& array, const device::BoundaryTensor& tensor, void* surface) {
+Status WriteSurface(const software::Engine& engine, const HostArray& array,
+                    const device::BoundaryTensor& tensor, void* surface) {
     JAX_ANE_ASSIGN_OR_RETURN(Rows rows, RowsOf(tensor, array));
-    const software::KernelTable& kernels = software::Engine::Get().kernels();
-    ForEachRun(rows, [&](int64_t byte, int64_t element, int64_t count) {
+    const software::KernelTable& kernels = *engine.kernels;
+    ForEachRun(engine.pool.get(), rows, [&](int64_t byte, int64_t element, int64_t count) {
         auto* out = reinterpret_cast<Half*>(static_cast<char*>(surface) + byte);
         WriteRow(array, element, count, out, kernels);
     });
     return Status();
 }
 
-Status ReadSurface(const void* surface, const device::BoundaryTensor& tensor,
-                   const HostArray& array) {
+Status ReadSurface(const software::Engine& engine, const void* surface,
+                   const device::BoundaryTensor& tensor, const HostArray& array) {
     JAX_ANE_ASSIGN_OR_RETURN(Rows rows, RowsOf(tensor, array));
-    const software::KernelTable& kernels = software::Engine::Get().kernels();
-    ForEachRun(rows, [&](int64_t byte, int64_t element, int64_t count) {
+    const software::KernelTable& kernels = *engine.kernels;
+    ForEachRun(engine.pool.get(), rows, [&](int64_t byte, int64_t element, int64_t count) {
         const auto* in =
             reinterpret_cast<const Half*>(static_cast<const char*>(surface) + byte);
         ReadRow(in, count, array, element, kernels);

@@ -63,6 +63,7 @@ StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     std::shared_ptr<BoundProgram> program(new BoundProgram());
     program->device_ = std::move(device);
     program->compiled_ = std::move(compiled);
+    program->engine_ = software::CurrentEngine();
     program->name_ = std::move(name);
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, program->Loaded());
     const device::ProgramAttributes& attributes = loaded->attributes();
@@ -156,7 +157,7 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     for (size_t i = 0; i < inputs.size(); ++i) {
         const Port& port = inputs_[i];
         JAX_ANE_RETURN_IF_ERROR(
-            WriteSurface(inputs[i], port.tensor, surfaces->inputs[port.symbol].data));
+            WriteSurface(engine_, inputs[i], port.tensor, surfaces->inputs[port.symbol].data));
         bytes_in += static_cast<int64_t>(port.tensor.size_bytes());
     }
     Status status = loaded->Evaluate(surfaces->inputs, surfaces->outputs);
@@ -167,7 +168,7 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     for (size_t i = 0; i < outputs.size(); ++i) {
         const Port& port = outputs_[i];
         JAX_ANE_RETURN_IF_ERROR(
-            ReadSurface(surfaces->outputs[port.symbol].data, port.tensor, outputs[i]));
+            ReadSurface(engine_, surfaces->outputs[port.symbol].data, port.tensor, outputs[i]));
         bytes_out += static_cast<int64_t>(port.tensor.size_bytes());
     }
     ReturnSurfaces(std::move(surfaces));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "device/device.h"
+#include "device/software/engine.h"
 #include "util/status.h"
 
 namespace jax_ane::runtime {
@@ -71,6 +72,7 @@ class BoundProgram {
 
     std::shared_ptr<device::Device> device_;
     std::shared_ptr<device::CompiledProgram> compiled_;
+    software::Engine engine_;  // converts at the border
     std::string name_;
     std::vector<Port> inputs_;
     std::vector<Port> outputs_;
