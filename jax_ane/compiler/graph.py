@@ -112,7 +112,10 @@ class Location:
 _FRAME = re.compile(r'"([^"]*)"\("([^"]+)":(\d+):\d+')
 _PLAIN = re.compile(r'\("([^"]+)":(\d+):\d+')
 # Libraries whose frames are not the user's own code, if a caller outside of them is known.
-_LIBRARY = re.compile(r"[/\\](site|dist)-packages[/\\]|[/\\]jax_ane[/\\]|^<frozen")
+_LIBRARY = re.compile(
+    r"[/\\](site|dist)-packages[/\\](?!jax_ane[/\\]demo\.py)"
+    r"|[/\\]jax_ane[/\\](?!demo\.py)|^<frozen"
+)
 
 
 @lru_cache(maxsize=65536)

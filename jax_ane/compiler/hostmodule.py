@@ -65,6 +65,7 @@ def _outline(cluster: Cluster, program_id: int) -> None:
         )
     for value, result in zip(cluster.outputs, call.results, strict=True):
         value.mlir.replace_all_uses_with(result)
+        value.mlir = result  # later clusters read it; the old one dies with its op
     for op in reversed(cluster.ops):
         op.mlir.erase()
 
