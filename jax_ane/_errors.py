@@ -1,27 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exceptions of jax-ane. Each text has four parts: what, where, why, what to do."""
+"""The exceptions of jax-ane."""
 
 from __future__ import annotations
 
 
 class AneError(Exception):
-    """Base of every error that jax-ane raises itself."""
+    """Base of all errors that jax-ane raises on its own account."""
 
 
-class UnsupportedOpError(AneError):
-    """An op that cannot run where it was asked to run."""
+class _MilLocated:
+    """The constraint's number and the place in the MIL text."""
+
+    id: str
+    line: int
+    column: int
 
 
-class MilError(AneError, ValueError):
-    """A MIL program that the device refuses.
+class UnsupportedOpError(AneError, _MilLocated):
+    """A program has an operation that the engine, or the software model of it, has not.
 
     Attributes:
-        id: the constraint's id, such as "ANE101".
-        line, column: where in the text, from 1.
+        id: constraint number, such as `"ANE007"`; empty when unknown.
+        line: line in the MIL text, from 1; 0 when unknown.
+        column: column in bytes, from 1; 0 when unknown.
     """
 
     def __init__(self, message: str, id: str = "", line: int = 0, column: int = 0) -> None:
         super().__init__(message)
-        self.id = id
-        self.line = line
-        self.column = column
+        self.id, self.line, self.column = id, line, column
+
+
+class MilError(AneError, ValueError, _MilLocated):
+    """A MIL program, its blobs or its inputs are refused.
+
+    Attributes:
+        id: constraint number, such as `"ANE017"`; empty when the inputs are at fault.
+        line: line in the MIL text, from 1; 0 when unknown.
+        column: column in bytes, from 1; 0 when unknown.
+    """
+
+    def __init__(self, message: str, id: str = "", line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.id, self.line, self.column = id, line, column

@@ -17,9 +17,9 @@ void CheckTensor(const GraphValue& value, const ChipTraits& chip, Findings* find
         return;
     }
     for (int i = 0; i < rank; ++i) {
-        // Axes count as [.., channels, height, width]; the first of rank 4 and 5 is the batch.
+        // Axes count as [batch, depth, channels, height, width] from the right.
         const bool batch = i == 0 && rank >= 4;
-        const bool channels = rank >= 3 && i == (rank == 5 ? 1 : rank - 3) && !batch;
+        const bool channels = rank >= 3 && i == rank - 3 && !batch;
         const int64_t limit =
             batch ? chip.max_batch : channels ? chip.max_channels : chip.max_axis;
         if (dims[static_cast<size_t>(i)] <= limit) continue;

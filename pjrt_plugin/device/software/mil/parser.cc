@@ -12,7 +12,9 @@ namespace {
 
 std::string Quoted(const Token& token) {
     if (token.kind == TokenKind::kEnd) return "the end of the text";
-    return "'" + std::string(token.text.substr(0, 60)) + "'";
+    std::string text;
+    text.append("'").append(token.text.substr(0, 60)).append("'");
+    return text;
 }
 
 // Whether a type can hold a literal's number (floats round, so any finite number will do there).
