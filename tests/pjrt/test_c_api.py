@@ -19,7 +19,7 @@ FIRST_SLOT = 40
 def _slots() -> list[str]:
     text = HEADER.read_text()
     body = text[text.index("#define JAX_ANE_PJRT_SLOTS(X)") : text.index("struct PJRT_Api {")]
-    return ["Error_Destroy", "Error_Message", *re.findall(r"X\((\w+)\)", body)[1:]]
+    return ["Error_Destroy", "Error_Message", *re.findall(r"X\((\w+)\)", body)]
 
 
 class ErrorMessage(ctypes.Structure):
