@@ -94,7 +94,8 @@ def test_xla_error_keeps_its_code_and_text(ane):
 
 def test_compiler_answer_is_shown(ane, monkeypatch):
     def answer(program, options):
-        return _host.CompiledModule(program, text="placements and MIL", flops=12345.0, bytes_accessed=99.0)
+        return _host.CompiledModule(
+            program, text="placements and MIL", flops=12345.0, bytes_accessed=99.0)
 
     monkeypatch.setattr(_host, "_compile_for_ane", answer)
     compiled = jax.jit(lambda x: x * 4.25).lower(jax.device_put(X, ane)).compile()
