@@ -247,6 +247,10 @@ class HostExecutable:
         """Returns the format and the bytes of the program that XLA:CPU runs."""
         return "mlir", self._compiled.host_module
 
+    def publish(self, fingerprint: str) -> None:
+        """Lets `compiled.as_text()` find this program by the fingerprint that C++ gave it."""
+        internals.programs[fingerprint] = self
+
     @property
     def text(self) -> str:
         """What this program does where, for humans."""

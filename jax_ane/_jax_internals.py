@@ -32,6 +32,7 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jax._src.interpreters.mlir", "make_ir_context", "the device"),
     ("jax._src.interpreters.mlir", "module_to_bytecode", "the compiler"),
     ("jax._src.callback", "emit_python_callback", "host callbacks"),
+    ("jax._src.stages", "Executable.as_text", "the compiler's own text in as_text()"),
     ("jax._src.array", "ArrayImpl", "more than one device"),
     ("jax._src.sharding_impls", "GSPMDSharding", "more than one device"),
     ("jaxlib.xla_client", "make_cpu_client", "the device"),
@@ -130,6 +131,31 @@ def adapt_lowering() -> None:
         for primitive, rule in rules["cpu"].items():
             rules[PLATFORM].setdefault(primitive, rule)
     _wrap_python_callback()
+    _wrap_as_text()
+
+
+# --- text of compiled programs ----------------------------------------------------------------
+
+# Programs by the fingerprint that JAX's executable shows, for as long as they live.
+programs: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
+def _wrap_as_text() -> None:
+    """Makes `compiled.as_text()` show our text: the C API carries parsable modules only."""
+    original = _optional("jax._src.stages", "Executable.as_text")
+    if original is None or hasattr(original, "_jax_ane_wrapped"):
+        return
+
+    @functools.wraps(original)
+    def as_text(self: Any) -> str:
+        fingerprint = getattr(self.xla_extension_executable(), "fingerprint", None)
+        if isinstance(fingerprint, bytes):
+            fingerprint = fingerprint.decode("ascii", "replace")
+        program = programs.get(fingerprint) if fingerprint else None
+        return program.text if program is not None else original(self)
+
+    as_text._jax_ane_wrapped = True  # type: ignore[attr-defined]
+    importlib.import_module("jax._src.stages").Executable.as_text = as_text
 
 
 # --- host callbacks ---------------------------------------------------------------------------

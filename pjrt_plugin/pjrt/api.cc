@@ -14,9 +14,9 @@
 namespace jax_ane::pjrt {
 namespace {
 
-#define JAX_ANE_STUB(name)                                                                  \
-    PJRT_Error* Unimplemented_##name(PJRT_##name##_Args*) {                                 \
-        return MakeError(Unimplemented("PJRT_" #name " is not implemented by jax-ane"));    \
+#define JAX_ANE_STUB(name)                                                               \
+    PJRT_Error* Unimplemented_##name(PJRT_##name##_Args*) {                              \
+        return MakeError(Unimplemented("PJRT_" #name " is not implemented by jax-ane")); \
     }
 JAX_ANE_PJRT_SLOTS(JAX_ANE_STUB)
 #undef JAX_ANE_STUB

@@ -19,9 +19,8 @@ Status DeletedError() {
 // A read-only numpy array of bytes that keeps `block` alive.
 nb::object ViewOfBlock(std::shared_ptr<HostBlock> block) {
     auto* kept = new std::shared_ptr<HostBlock>(std::move(block));
-    nb::capsule owner(kept, [](void* p) noexcept {
-        delete static_cast<std::shared_ptr<HostBlock>*>(p);
-    });
+    nb::capsule owner(kept,
+                      [](void* p) noexcept { delete static_cast<std::shared_ptr<HostBlock>*>(p); });
     const size_t shape[1] = {(*kept)->size()};
     nb::ndarray<nb::numpy, const uint8_t> bytes((*kept)->data(), 1, shape, owner);
     return nb::cast(bytes);
@@ -31,9 +30,8 @@ nb::handle EngineOf(const BufferInstance& buffer) { return buffer.device()->clie
 
 // Packed arrays have to be widened by Python, once.
 StatusOr<const std::byte*> ExportPacked(const BufferInstance& buffer, Storage& storage) {
-    JAX_ANE_ASSIGN_OR_RETURN(
-        std::shared_ptr<HostBlock> block,
-        HostBlock::Allocate(buffer.byte_size(), buffer.device()->tracker()));
+    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<HostBlock> block,
+                             HostBlock::Allocate(buffer.byte_size(), buffer.device()->tracker()));
     JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
         nb::object bytes = EngineOf(buffer).attr("export_bytes")(storage.array());
         Py_buffer view;

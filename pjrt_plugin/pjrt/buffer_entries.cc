@@ -106,8 +106,7 @@ Status ReadInto(BufferInstance& buffer, const PJRT_Buffer_MemoryLayout* layout, 
     JAX_ANE_ASSIGN_OR_RETURN(Dims target_strides,
                              StridesOfLayout(layout, buffer.dims(), element->byte_size));
     CopyStrided(bytes, RowMajorStrides(buffer.dims(), element->byte_size),
-                static_cast<std::byte*>(target), target_strides, buffer.dims(),
-                element->byte_size);
+                static_cast<std::byte*>(target), target_strides, buffer.dims(), element->byte_size);
     return {};
 }
 
@@ -147,8 +146,8 @@ Status OnBufferCopyRawToHost(PJRT_Buffer_CopyRawToHost_Args& args) {
 }
 
 // A copy of the bytes: sharing them would let a donation of one buffer delete the other.
-StatusOr<PJRT_Buffer*> CopyTo(BufferInstance& source, DeviceInstance* device,
-                              PJRT_Buffer_Type type, Dims dims) {
+StatusOr<PJRT_Buffer*> CopyTo(BufferInstance& source, DeviceInstance* device, PJRT_Buffer_Type type,
+                              Dims dims) {
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<Storage> storage, source.Acquire());
     if (!storage) return (new BufferInstance(device, type, std::move(dims), nullptr))->Wrap();
     JAX_ANE_ASSIGN_OR_RETURN(const std::byte* bytes, HostBytes(source, *storage));
@@ -161,16 +160,16 @@ StatusOr<PJRT_Buffer*> CopyTo(BufferInstance& source, DeviceInstance* device,
 
 Status OnBufferCopyToDevice(PJRT_Buffer_CopyToDevice_Args& args) {
     BufferInstance& source = Get(args.buffer);
-    JAX_ANE_ASSIGN_OR_RETURN(args.dst_buffer, CopyTo(source, DeviceInstance::Unwrap(args.dst_device),
-                                                     source.type(), source.dims()));
+    JAX_ANE_ASSIGN_OR_RETURN(
+        args.dst_buffer,
+        CopyTo(source, DeviceInstance::Unwrap(args.dst_device), source.type(), source.dims()));
     return {};
 }
 
 Status OnBufferCopyToMemory(PJRT_Buffer_CopyToMemory_Args& args) {
     BufferInstance& source = Get(args.buffer);
     DeviceInstance* device = MemoryInstance::Unwrap(args.dst_memory)->device();
-    JAX_ANE_ASSIGN_OR_RETURN(args.dst_buffer,
-                             CopyTo(source, device, source.type(), source.dims()));
+    JAX_ANE_ASSIGN_OR_RETURN(args.dst_buffer, CopyTo(source, device, source.type(), source.dims()));
     return {};
 }
 
@@ -182,8 +181,8 @@ Status OnBufferBitcast(PJRT_Buffer_Bitcast_Args& args) {
     if (bytes != source.byte_size() || element->packed || !source.is_host_readable()) {
         return InvalidArgument("a bitcast needs the same number of whole bytes on both sides");
     }
-    JAX_ANE_ASSIGN_OR_RETURN(
-        args.out_buffer, CopyTo(source, source.device(), args.element_type, std::move(dims)));
+    JAX_ANE_ASSIGN_OR_RETURN(args.out_buffer,
+                             CopyTo(source, source.device(), args.element_type, std::move(dims)));
     return {};
 }
 
@@ -203,8 +202,7 @@ Status OnBufferDecreaseExternalReferenceCount(
     return Get(args.buffer).Unpin();
 }
 
-Status OnBufferOpaqueDeviceMemoryDataPointer(
-    PJRT_Buffer_OpaqueDeviceMemoryDataPointer_Args& args) {
+Status OnBufferOpaqueDeviceMemoryDataPointer(PJRT_Buffer_OpaqueDeviceMemoryDataPointer_Args& args) {
     JAX_ANE_ASSIGN_OR_RETURN(const void* pointer, Get(args.buffer).Pointer());
     args.device_memory_ptr = const_cast<void*>(pointer);
     return {};
@@ -236,8 +234,7 @@ void FillBufferEntries(PJRT_Api* api) {
                   OnBufferIncreaseExternalReferenceCount);
     JAX_ANE_ENTRY(api, Buffer_DecreaseExternalReferenceCount,
                   OnBufferDecreaseExternalReferenceCount);
-    JAX_ANE_ENTRY(api, Buffer_OpaqueDeviceMemoryDataPointer,
-                  OnBufferOpaqueDeviceMemoryDataPointer);
+    JAX_ANE_ENTRY(api, Buffer_OpaqueDeviceMemoryDataPointer, OnBufferOpaqueDeviceMemoryDataPointer);
 }
 
 }  // namespace jax_ane::pjrt

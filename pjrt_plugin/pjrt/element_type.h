@@ -14,9 +14,9 @@
 namespace jax_ane::pjrt {
 
 struct ElementType {
-    const char* name;   // numpy's or ml_dtypes' name
-    int byte_size;      // One element on the host side; 0 for a token.
-    bool packed;        // Below eight bits: XLA:CPU packs them, the host side does not.
+    const char* name;  // numpy's or ml_dtypes' name
+    int byte_size;     // One element on the host side; 0 for a token.
+    bool packed;       // Below eight bits: XLA:CPU packs them, the host side does not.
 };
 
 // Null for a number that is no element type of this API version.

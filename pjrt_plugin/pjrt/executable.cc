@@ -46,17 +46,19 @@ StatusOr<std::shared_ptr<Program>> Program::Compile(ClientInstance* client, std:
     program->client = client;
     program->code = std::move(code);
     program->options = std::move(options);
-    JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
-        client->Engine();  // Made before the module function looks for it.
-        nb::object host = nb::module_::import_("jax_ane._host")
-                              .attr("compile")(
-                                  nb::bytes(program->code.data(), program->code.size()),
-                                  nb::bytes(program->options.data(), program->options.size()));
-        return program->ReadHost(host);
-    }));
     const std::string& version = client->platform_version();
     program->fingerprint =
         Hex(Fingerprint(program->code, Fingerprint(program->options, Fingerprint(version))));
+    JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
+        client->Engine();  // Made before the module function looks for it.
+        nb::object host =
+            nb::module_::import_("jax_ane._host")
+                .attr("compile")(nb::bytes(program->code.data(), program->code.size()),
+                                 nb::bytes(program->options.data(), program->options.size()));
+        JAX_ANE_RETURN_IF_ERROR(program->ReadHost(host));
+        host.attr("publish")(program->fingerprint.c_str());
+        return {};
+    }));
     return program;
 }
 

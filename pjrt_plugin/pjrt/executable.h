@@ -45,10 +45,11 @@ class Program {
     std::vector<PJRT_Device*> devices;  // Addressable ones, replica-major.
     std::vector<PJRT_LogicalDeviceIds> logical_ids;
     std::vector<OutputInfo> outputs;
-    size_t num_tokens = 0;        // Leading outputs that are ordering tokens.
-    std::vector<bool> donated;    // By argument, as the module's attributes say.
-    bool is_portable = true;      // False when it calls back into this process.
-    std::array<int64_t, 6> memory_stats = {};  // Code, arguments, outputs, aliased, temporary, peak.
+    size_t num_tokens = 0;      // Leading outputs that are ordering tokens.
+    std::vector<bool> donated;  // By argument, as the module's attributes say.
+    bool is_portable = true;    // False when it calls back into this process.
+    std::array<int64_t, 6> memory_stats =
+        {};  // Code, arguments, outputs, aliased, temporary, peak.
     NamedValueList costs;
     ShardingList parameter_shardings, output_shardings;
 

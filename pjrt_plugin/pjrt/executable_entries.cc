@@ -75,8 +75,7 @@ Status OnExecutableOutputDimensions(PJRT_Executable_OutputDimensions_Args& args)
 // Called twice: first for the size, then with room for the text.
 Status OnExecutableOptimizedProgram(PJRT_Executable_OptimizedProgram_Args& args) {
     thread_local std::string format;  // Read by the caller after the return.
-    JAX_ANE_ASSIGN_OR_RETURN(const std::string* text,
-                             Get(args.executable).OptimizedText(&format));
+    JAX_ANE_ASSIGN_OR_RETURN(const std::string* text, Get(args.executable).OptimizedText(&format));
     PJRT_Program& program = *args.program;
     program.format = format.data();
     program.format_size = format.size();
@@ -86,8 +85,7 @@ Status OnExecutableOptimizedProgram(PJRT_Executable_OptimizedProgram_Args& args)
     }
     if (program.code_size < text->size()) {
         return InvalidArgument("the program has " + std::to_string(text->size()) +
-                               " bytes and there is room for " +
-                               std::to_string(program.code_size));
+                               " bytes and there is room for " + std::to_string(program.code_size));
     }
     std::memcpy(program.code, text->data(), text->size());
     program.code_size = text->size();
@@ -167,8 +165,8 @@ PJRT_Extension_Base* ShardingsExtension() {
         .base = {.struct_size = sizeof(PJRT_Shardings_Extension),
                  .type = PJRT_Extension_Type_Shardings,
                  .next = nullptr},
-        .parameter_shardings = Entry<PJRT_Shardings_PJRT_Executable_ParameterShardings_Args,
-                                     OnParameterShardings>,
+        .parameter_shardings =
+            Entry<PJRT_Shardings_PJRT_Executable_ParameterShardings_Args, OnParameterShardings>,
         .output_shardings =
             Entry<PJRT_Shardings_PJRT_Executable_OutputShardings_Args, OnOutputShardings>,
     };

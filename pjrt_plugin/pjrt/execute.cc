@@ -98,8 +98,7 @@ Status EmitOutputs(Program& program, nb::handle arrays, DeviceInstance* device,
             storage = std::make_shared<Storage>(PyRef(std::move(array)), info.byte_size,
                                                 device->tracker());
         }
-        outputs[i] =
-            (new BufferInstance(device, info.type, info.dims, std::move(storage)))->Wrap();
+        outputs[i] = (new BufferInstance(device, info.type, info.dims, std::move(storage)))->Wrap();
     }
     return {};
 }
@@ -108,12 +107,10 @@ Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args
     Arguments arguments;
     if (args.num_devices == 1) {
         JAX_ANE_ASSIGN_OR_RETURN(
-            nb::object list,
-            CollectArguments(program, args.argument_lists[0], args, &arguments));
+            nb::object list, CollectArguments(program, args.argument_lists[0], args, &arguments));
         nb::object arrays = RunOnOneDevice(program, list);
-        JAX_ANE_RETURN_IF_ERROR(EmitOutputs(program, arrays,
-                                            DeviceInstance::Unwrap(program.devices[0]),
-                                            args.output_lists[0]));
+        JAX_ANE_RETURN_IF_ERROR(EmitOutputs(
+            program, arrays, DeviceInstance::Unwrap(program.devices[0]), args.output_lists[0]));
     } else {
         nb::list shards;
         for (size_t device = 0; device < args.num_devices; ++device) {

@@ -27,10 +27,9 @@ Status OnClientCompile(PJRT_Client_Compile_Args& args) {
 
 Status OnExecutableDeserializeAndLoad(PJRT_Executable_DeserializeAndLoad_Args& args) {
     ClientInstance* client = ClientInstance::Unwrap(args.client);
-    JAX_ANE_ASSIGN_OR_RETURN(ProgramSource source,
-                             ParseSerialized(args.serialized_executable,
-                                             args.serialized_executable_size,
-                                             client->platform_version()));
+    JAX_ANE_ASSIGN_OR_RETURN(ProgramSource source, ParseSerialized(args.serialized_executable,
+                                                                   args.serialized_executable_size,
+                                                                   client->platform_version()));
     if (args.overridden_serialized_compile_options &&
         args.overridden_serialized_compile_options_size > 0) {
         source.options.assign(args.overridden_serialized_compile_options,
@@ -68,8 +67,7 @@ Status OnLoadedExecutableAddressableDeviceLogicalIds(
     return {};
 }
 
-Status OnLoadedExecutableGetDeviceAssignment(
-    PJRT_LoadedExecutable_GetDeviceAssignment_Args& args) {
+Status OnLoadedExecutableGetDeviceAssignment(PJRT_LoadedExecutable_GetDeviceAssignment_Args& args) {
     // The bytes live with the program; the holder only has to be there.
     const std::string& bytes = Get(args.executable).program()->device_assignment;
     args.serialized_bytes = bytes.data();
@@ -118,8 +116,7 @@ void FillLoadedExecutableEntries(PJRT_Api* api) {
     JAX_ANE_ENTRY(api, LoadedExecutable_AddressableDevices, OnLoadedExecutableAddressableDevices);
     JAX_ANE_ENTRY(api, LoadedExecutable_AddressableDeviceLogicalIds,
                   OnLoadedExecutableAddressableDeviceLogicalIds);
-    JAX_ANE_ENTRY(api, LoadedExecutable_GetDeviceAssignment,
-                  OnLoadedExecutableGetDeviceAssignment);
+    JAX_ANE_ENTRY(api, LoadedExecutable_GetDeviceAssignment, OnLoadedExecutableGetDeviceAssignment);
     JAX_ANE_ENTRY(api, LoadedExecutable_Delete, OnLoadedExecutableDelete);
     JAX_ANE_ENTRY(api, LoadedExecutable_IsDeleted, OnLoadedExecutableIsDeleted);
     JAX_ANE_ENTRY(api, LoadedExecutable_Fingerprint, OnLoadedExecutableFingerprint);

@@ -2,6 +2,7 @@
 // Building and reading lists of named values.
 #include "pjrt/named_values.h"
 
+#include <charconv>
 #include <utility>
 
 namespace jax_ane::pjrt {
@@ -60,8 +61,16 @@ std::string StringOption(const PJRT_NamedValue* values, size_t count, std::strin
 
 int64_t IntOption(const PJRT_NamedValue* values, size_t count, std::string_view name,
                   int64_t fallback) {
-    const PJRT_NamedValue* value = Find(values, count, name, PJRT_NamedValue_kInt64);
-    return value ? value->int64_value : fallback;
+    if (const PJRT_NamedValue* value = Find(values, count, name, PJRT_NamedValue_kInt64)) {
+        return value->int64_value;
+    }
+    // JAX passes the options of its flag `jax_pjrt_client_create_options` as strings.
+    const PJRT_NamedValue* value = Find(values, count, name, PJRT_NamedValue_kString);
+    if (!value) return fallback;
+    int64_t number = 0;
+    const char* end = value->string_value + value->value_size;
+    const auto [stop, error] = std::from_chars(value->string_value, end, number);
+    return error == std::errc() && stop == end ? number : -1;
 }
 
 }  // namespace jax_ane::pjrt

@@ -32,6 +32,7 @@ class NamedValueList {
 
 std::string StringOption(const PJRT_NamedValue* values, size_t count, std::string_view name,
                          std::string fallback);
+// -1 for a string that is no whole number.
 int64_t IntOption(const PJRT_NamedValue* values, size_t count, std::string_view name,
                   int64_t fallback);
 

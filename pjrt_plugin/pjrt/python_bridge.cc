@@ -37,6 +37,11 @@ void DrainQueue() {
     for (PyObject* object : dropped) Py_DECREF(object);
 }
 
+int DrainPending(void*) {
+    DrainQueue();
+    return 0;
+}
+
 struct CodeName {
     std::string_view name;
     StatusCode code;
@@ -107,9 +112,15 @@ PyRef::~PyRef() {
     // Not decref'd at once even when this thread has the GIL: the caller may hold a lock that the
     // object's destructor wants.
     DropQueue& queue = Queue();
-    std::lock_guard lock(queue.mutex);
-    queue.pending.push_back(pointer_);
-    queue.any.store(true, std::memory_order_release);
+    bool was_empty;
+    {
+        std::lock_guard lock(queue.mutex);
+        queue.pending.push_back(pointer_);
+        was_empty = !queue.any.exchange(true, std::memory_order_release);
+    }
+    // An idle process must not keep the memory until its next computation. When Python has no
+    // room for the request, the next GilHolder does it.
+    if (was_empty) Py_AddPendingCall(DrainPending, nullptr);
 }
 
 Status StatusFromPython(nb::python_error& error) {

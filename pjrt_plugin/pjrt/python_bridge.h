@@ -33,7 +33,7 @@ class GilHolder {
 };
 
 // A strong reference that may be destroyed on a thread without the GIL: the decref is queued and
-// done by the next GilHolder.
+// done by the main thread or the next GilHolder, whichever comes first.
 class PyRef {
   public:
     PyRef() = default;

@@ -85,9 +85,9 @@ void CopyStrided(const std::byte* source, const Dims& source_strides, std::byte*
     }
     size_t run = element_bytes;
     size_t rank = dims.size();
-    while (rank > 0 && (dims[rank - 1] == 1 ||
-                        (source_strides[rank - 1] == static_cast<int64_t>(run) &&
-                         target_strides[rank - 1] == static_cast<int64_t>(run)))) {
+    while (rank > 0 &&
+           (dims[rank - 1] == 1 || (source_strides[rank - 1] == static_cast<int64_t>(run) &&
+                                    target_strides[rank - 1] == static_cast<int64_t>(run)))) {
         run *= dims[--rank];
     }
     if (rank == 0) {

@@ -35,7 +35,8 @@ constexpr size_t kMinBorrowBytes = 16384;
 
 bool MayBorrow(const PJRT_Client_BufferFromHostBuffer_Args& args, bool dense, size_t bytes) {
     return args.host_buffer_semantics == PJRT_HostBufferSemantics_kImmutableZeroCopy && dense &&
-           bytes >= kMinBorrowBytes && reinterpret_cast<uintptr_t>(args.data) % HostBlock::kAlignment == 0;
+           bytes >= kMinBorrowBytes &&
+           reinterpret_cast<uintptr_t>(args.data) % HostBlock::kAlignment == 0;
 }
 
 Status OnClientBufferFromHostBuffer(PJRT_Client_BufferFromHostBuffer_Args& args) {
@@ -98,8 +99,7 @@ Status OnClientCreateViewOfDeviceBuffer(PJRT_Client_CreateViewOfDeviceBuffer_Arg
     };
     auto storage =
         std::make_shared<Storage>(HostBlock::Borrow(args.device_buffer_ptr, bytes, release));
-    args.buffer =
-        (new BufferInstance(device, args.element_type, dims, std::move(storage)))->Wrap();
+    args.buffer = (new BufferInstance(device, args.element_type, dims, std::move(storage)))->Wrap();
     return {};
 }
 
