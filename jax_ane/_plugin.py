@@ -36,7 +36,7 @@ def _register() -> None:
 
     if internals.is_registered():
         return
-    problem = _version_problem()
+    problem = version_problem()
     path = library_path()
     if problem is None and path is None:
         problem = (
@@ -90,7 +90,7 @@ def client_options() -> dict[str, str | int]:
     return options
 
 
-def _version_problem() -> str | None:
+def version_problem() -> str | None:
     """Returns why this jax does not fit, or None."""
     wanted = _required_range()
     for package in ("jax", "jaxlib"):

@@ -225,14 +225,14 @@ def _check_jax_range() -> list[Finding]:
     from jax_ane import _jax_internals, _plugin
 
     findings = []
-    problem = _plugin.jax_range_problem()
+    problem = _plugin.version_problem()
     if problem:
         findings.append(Finding("fatal", problem, "pip install a jax in that range"))
     else:
         findings.append(Finding("ok", f"jax {_version('jax')} is in the supported range"))
-    for name, text in _jax_internals.missing().items():
+    for name in _jax_internals.missing():
         findings.append(
-            Finding("warning", f"private name of JAX not found: {name} ({text})",
+            Finding("warning", f"a private name of JAX is gone: {name}",
                     "use a jax in the supported range, or accept that the feature is off")
         )  # fmt: skip
     return findings
@@ -257,7 +257,7 @@ def _check_device() -> list[Finding]:
     try:
         device = jax.devices("ane")[0]
     except RuntimeError as error:
-        noted = "; ".join(_plugin.findings()) or "no detail"
+        noted = "; ".join(_plugin.findings) or "no detail"
         return [Finding("fatal", f"JAX has no ane device: {error} ({noted})",
                         "reinstall jax-ane so that JAX finds its entry point")]  # fmt: skip
     import numpy as np
