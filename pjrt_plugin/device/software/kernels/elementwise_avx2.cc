@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The elementwise kernels for AVX2 with F16C.
+// The elementwise kernels and the transpose for AVX2 with F16C.
 #if defined(__AVX2__) && defined(__F16C__)
 
 #include <immintrin.h>
 
 #include "device/software/kernels/elementwise_vector.h"
+#include "device/software/kernels/transpose_sse.h"
 #include "device/software/kernels/vector_tables.h"
 
 namespace jax_ane::software {
@@ -83,7 +84,10 @@ struct Avx2 {
 
 }  // namespace
 
-void FillAvx2Elementwise(KernelTable& table) { vectors::Fill<Avx2>(table); }
+void FillAvx2Elementwise(KernelTable& table) {
+    vectors::Fill<Avx2>(table);
+    table.transpose16 = TransposeHalves;
+}
 
 }  // namespace jax_ane::software
 
