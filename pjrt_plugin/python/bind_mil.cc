@@ -3,12 +3,10 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdlib>
 #include <cstring>
-#include <tuple>
 
 #include "device/software/engine.h"
 #include "device/software/software_device.h"
@@ -51,19 +49,24 @@ device::Blobs ReadBlobs(const nb::dict& blobs) {
     return out;
 }
 
-using FindingTuple = std::tuple<std::string, int, int, std::string>;
+// Messages quote the text, which need not be UTF-8.
+nb::object ToStr(const std::string& text) {
+    return nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()),
+                                          "replace"));
+}
 
-std::vector<FindingTuple> ToTuples(const Findings& findings) {
-    std::vector<FindingTuple> out;
+nb::list ToTuples(const Findings& findings) {
+    nb::list out;
     for (const Finding& f : findings) {
-        out.emplace_back(RuleName(f.rule), f.position.line, f.position.column, f.message);
+        out.append(nb::make_tuple(RuleName(f.rule), f.position.line, f.position.column,
+                                  ToStr(f.message)));
     }
     return out;
 }
 
 // Throws a Python RuntimeError whose args are (status code, message); jax_ane/mil.py makes the public errors of it.
 [[noreturn]] void Raise(const Status& status) {
-    nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), status.message());
+    nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), ToStr(status.message()));
     PyErr_SetObject(PyExc_RuntimeError, args.ptr());
     throw nb::python_error();
 }

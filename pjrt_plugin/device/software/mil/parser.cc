@@ -2,6 +2,7 @@
 #include "device/software/mil/parser.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 
@@ -12,8 +13,18 @@ namespace {
 
 std::string Quoted(const Token& token) {
     if (token.kind == TokenKind::kEnd) return "the end of the text";
-    std::string text;
-    text.append("'").append(token.text.substr(0, 60)).append("'");
+    // Byte by byte, so that whatever the text holds the message is ASCII.
+    std::string text = "'";
+    for (const char c : token.text.substr(0, 60)) {
+        if (c >= ' ' && c <= '~') {
+            text += c;
+        } else {
+            char escaped[8];
+            std::snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned char>(c));
+            text += escaped;
+        }
+    }
+    text += '\'';
     return text;
 }
 
