@@ -56,7 +56,10 @@ def program(inputs: dict[str, tuple], body: Sequence[str], outputs: Sequence[str
 
 
 _BLOB_CODES = {
-    np.dtype(np.float16): 1, np.dtype(np.float32): 2, np.dtype(np.uint8): 3, np.dtype(np.int8): 4,
+    np.dtype(np.float16): 1,
+    np.dtype(np.float32): 2,
+    np.dtype(np.uint8): 3,
+    np.dtype(np.int8): 4,
 }
 
 

@@ -15,10 +15,19 @@ import jax_ane
 from jax_ane import _native, mil
 
 
-@pytest.mark.parametrize("dims,row,plane", [
-    ((), 64, 64), ((5,), 64, 64), ((1, 1, 1, 1), 64, 64), ((1, 4, 1, 16), 64, 64),
-    ((1, 32, 1, 32), 64, 64), ((1, 3, 2, 33), 128, 256), ((2, 3, 4, 5, 100), 256, 1280),
-], ids=str)
+@pytest.mark.parametrize(
+    "dims,row,plane",
+    [
+        ((), 64, 64),
+        ((5,), 64, 64),
+        ((1, 1, 1, 1), 64, 64),
+        ((1, 4, 1, 16), 64, 64),
+        ((1, 32, 1, 32), 64, 64),
+        ((1, 3, 2, 33), 128, 256),
+        ((2, 3, 4, 5, 100), 256, 1280),
+    ],
+    ids=str,
+)
 def test_layout(dims, row, plane):
     loaded = mil.load(program({"x": ("fp16", dims)}, [op("y", dims, "exp(x = x)")], ["y"]))
     planes = int(np.prod(dims[:-2])) if len(dims) > 2 else 1
@@ -27,16 +36,20 @@ def test_layout(dims, row, plane):
         assert (dtype, tuple(shape)) == ("fp16", dims)
         assert (row_stride, plane_stride, size) == (row, plane, planes * plane)
     x = np.random.default_rng(0).uniform(-1, 1, dims).astype(np.float16)
-    np.testing.assert_allclose(mil.evaluate(loaded, {"x": x})["y"], np.exp(x.astype(np.float64)),
-                               rtol=5e-3)
+    np.testing.assert_allclose(
+        mil.evaluate(loaded, {"x": x})["y"], np.exp(x.astype(np.float64)), rtol=5e-3
+    )
 
 
 def test_symbols_sort_by_ascii_and_values_follow_names():
     names = ["x", "lr_in", "W", "mn", "vn"]
     body, last = [], "x"
     for i, name in enumerate(names[1:]):
-        body += [const(f"c{i}", "fp16", 10.0), op(f"m{i}", (3,), f"mul(x = {last}, y = c{i})"),
-                 op(f"s{i}", (3,), f"add(x = m{i}, y = {name})")]
+        body += [
+            const(f"c{i}", "fp16", 10.0),
+            op(f"m{i}", (3,), f"mul(x = {last}, y = c{i})"),
+            op(f"s{i}", (3,), f"add(x = m{i}, y = {name})"),
+        ]
         last = f"s{i}"
     text = program({n: ("fp16", (3,)) for n in names}, body, [last, "s0", "m2"])
     loaded = mil.load(text)
@@ -53,8 +66,12 @@ def test_concurrent_evaluations_agree():
     rng = np.random.default_rng(1)
     text = program(
         {"x": ("fp16", (2, 64, 96)), "w": ("fp16", (96, 80))},
-        [op("a", (2, 64, 80), "matmul(x = x, y = w)"), op("b", (2, 64, 80), "tanh(x = a)"),
-         const("p", "int32", [0, 2, 1]), op("y", (2, 80, 64), "transpose(x = b, perm = p)")],
+        [
+            op("a", (2, 64, 80), "matmul(x = x, y = w)"),
+            op("b", (2, 64, 80), "tanh(x = a)"),
+            const("p", "int32", [0, 2, 1]),
+            op("y", (2, 80, 64), "transpose(x = b, perm = p)"),
+        ],
         ["y"],
     )
     loaded = mil.load(text)
@@ -71,10 +88,16 @@ def test_concurrent_evaluations_agree():
 
 def test_repeated_runs_are_bit_equal_for_any_thread_count():
     x = np.random.default_rng(2).normal(size=(300, 200)).astype(np.float16)
-    text = program({"x": ("fp16", x.shape)},
-                   [const("t", "bool", True), const("f", "bool", False),
-                    op("a", (300, 300), "matmul(x = x, y = x, transpose_x = f, transpose_y = t)"),
-                    op("y", (300, 300), "softmax(x = a)")], ["y"])
+    text = program(
+        {"x": ("fp16", x.shape)},
+        [
+            const("t", "bool", True),
+            const("f", "bool", False),
+            op("a", (300, 300), "matmul(x = x, y = x, transpose_x = f, transpose_y = t)"),
+            op("y", (300, 300), "softmax(x = a)"),
+        ],
+        ["y"],
+    )
     results = []
     try:
         for threads in (1, 2, 5):
@@ -96,8 +119,9 @@ def test_isa_is_checked():
 
 def test_use_after_fork():
     x = np.ones((64, 4096), np.float16)
-    loaded = mil.load(program({"x": ("fp16", x.shape)}, [op("y", x.shape, "add(x = x, y = x)")],
-                              ["y"]))
+    loaded = mil.load(
+        program({"x": ("fp16", x.shape)}, [op("y", x.shape, "add(x = x, y = x)")], ["y"])
+    )
     mil.evaluate(loaded, {"x": x})
     code = (
         "import os, numpy as np\n"

@@ -94,8 +94,11 @@ def test_mac_equals_the_rule_on_random_bits():
     # Keep most exponents moderate so that not everything overflows, subnormals included.
     x[:4] &= 0xAFFF
     w[:, :4] &= 0xAFFF
-    text = program({"x": ("fp16", x.shape), "w": ("fp16", w.shape)},
-                   [op("y", (6, 5), "matmul(x = x, y = w)")], ["y"])
+    text = program(
+        {"x": ("fp16", x.shape), "w": ("fp16", w.shape)},
+        [op("y", (6, 5), "matmul(x = x, y = w)")],
+        ["y"],
+    )
     y = mil.run(text, {"x": x.view(np.float16), "w": w.view(np.float16)})["y"]
     expected = [[rule(x[i], w[:, j]) for j in range(5)] for i in range(6)]
     np.testing.assert_array_equal(y.view(np.uint16), np.array(expected, np.uint16))
@@ -132,12 +135,16 @@ def rule(xs, ws):
     shift = max(bits - 11, -8)
     rounded = away(magnitude, -shift)
     return int(np.float16(rounded * 2.0 ** (shift - 16)).view(np.uint16)) | (
-        0x8000 if total < 0 else 0)
+        0x8000 if total < 0 else 0
+    )
 
 
 def planar(call, inputs, consts=()):
-    text = program({n: ("fp16", a.shape) for n, a in inputs.items()},
-                   [*consts, op("r", next(iter(inputs.values())).shape, call)], ["r"])
+    text = program(
+        {n: ("fp16", a.shape) for n, a in inputs.items()},
+        [*consts, op("r", next(iter(inputs.values())).shape, call)],
+        ["r"],
+    )
     return mil.run(text, inputs)["r"]
 
 
@@ -173,12 +180,18 @@ def test_planar_arithmetic_rounds_half_away():
     b = np.where(np.isfinite(b), b, np.float16(1))
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(divide="ignore"):
-        exact = {"add": a64 + b64, "sub": a64 - b64, "mul": a64 * b64,
-                 "real_div": np.where(b64 == 0, 1, a64) / np.where(b64 == 0, 1, b64)}
+        exact = {
+            "add": a64 + b64,
+            "sub": a64 - b64,
+            "mul": a64 * b64,
+            "real_div": np.where(b64 == 0, 1, a64) / np.where(b64 == 0, 1, b64),
+        }
     for name, reference in exact.items():
         y = planar(f"{name}(x = a, y = b)", {"a": a, "b": b}).astype(np.float64)
         good = ~((name == "real_div") & (b64 == 0)) & (np.abs(reference) < 65504)
-        scale = 2.0 ** np.maximum(np.floor(np.log2(np.maximum(np.abs(reference), 2**-14))) - 10, -24)
+        scale = 2.0 ** np.maximum(
+            np.floor(np.log2(np.maximum(np.abs(reference), 2**-14))) - 10, -24
+        )
         expected = np.sign(reference) * np.floor(np.abs(reference) / scale + 0.5) * scale
         np.testing.assert_array_equal(y[good], expected[good], err_msg=name)
 
@@ -188,8 +201,13 @@ def test_special_values_of_functions():
         return float(planar(f"{name}(x = x)", {"x": np.array([x], np.float16)})[0])
 
     def shifted(name, x):
-        return float(planar(f"{name}(x = x, epsilon = e)", {"x": np.array([x], np.float16)},
-                            [const("e", "fp16", 0.0)])[0])
+        return float(
+            planar(
+                f"{name}(x = x, epsilon = e)",
+                {"x": np.array([x], np.float16)},
+                [const("e", "fp16", 0.0)],
+            )[0]
+        )
 
     assert shifted("log", 0) == -45440
     assert shifted("log", -1) == 0
@@ -242,8 +260,13 @@ def test_table_errors(name, data):
 
 def test_tables_at_their_knots(data):
     luts = data["luts"]
-    for name, low, step in (("sigmoid", -8, 0.5), ("gelu", -4, 0.25), ("silu", -8, 0.5),
-                            ("tanh", 0, 0.125), ("erf", 0, 0.0625)):
+    for name, low, step in (
+        ("sigmoid", -8, 0.5),
+        ("gelu", -4, 0.25),
+        ("silu", -8, 0.5),
+        ("tanh", 0, 0.125),
+        ("erf", 0, 0.0625),
+    ):
         knots = (low + step * np.arange(33)).astype(np.float16)
         consts = [const("m", "string", "EXACT")] if name == "gelu" else []
         call = f"{name}(x = x{', mode = m' if consts else ''})"
@@ -276,10 +299,15 @@ def test_gemm_fingerprint(n, data):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, n)).astype(np.float32) / np.float32(np.sqrt(n))
     w = rng.standard_normal((n, n)).astype(np.float32) / np.float32(np.sqrt(n))
-    text = program({"x": ("fp16", (256, n)), "w": ("fp16", (n, n))},
-                   [const("t", "bool", True), const("f", "bool", False),
-                    op("y", (256, n), "matmul(x = x, y = w, transpose_x = f, transpose_y = t)")],
-                   ["y"])
+    text = program(
+        {"x": ("fp16", (256, n)), "w": ("fp16", (n, n))},
+        [
+            const("t", "bool", True),
+            const("f", "bool", False),
+            op("y", (256, n), "matmul(x = x, y = w, transpose_x = f, transpose_y = t)"),
+        ],
+        ["y"],
+    )
     y = mil.run(text, {"x": x[:256], "w": w})["y"]
     reference = x[:256].astype(np.float64) @ w.T.astype(np.float64)
     expected = data["fingerprints"]["gemm_square"]["relerr"][str(n)]
@@ -291,19 +319,29 @@ def test_gemm_rectangular_fingerprint(data):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((m, k)).astype(np.float32) / np.sqrt(k)
     w = rng.standard_normal((n, k)).astype(np.float32) / np.sqrt(k)
-    text = program({"x": ("fp16", (m, k)), "w": ("fp16", (n, k))},
-                   [const("t", "bool", True), const("f", "bool", False),
-                    op("y", (m, n), "matmul(x = x, y = w, transpose_x = f, transpose_y = t)")],
-                   ["y"])
+    text = program(
+        {"x": ("fp16", (m, k)), "w": ("fp16", (n, k))},
+        [
+            const("t", "bool", True),
+            const("f", "bool", False),
+            op("y", (m, n), "matmul(x = x, y = w, transpose_x = f, transpose_y = t)"),
+        ],
+        ["y"],
+    )
     y = mil.run(text, {"x": x, "w": w})["y"]
     reference = x.astype(np.float64) @ w.T.astype(np.float64)
     assert relative(y, reference) == pytest.approx(
-        data["fingerprints"]["gemm_rect"]["relerr"]["64x256x256"], rel=1e-3)
+        data["fingerprints"]["gemm_rect"]["relerr"]["64x256x256"], rel=1e-3
+    )
 
 
-@pytest.mark.parametrize("chip,key,case", [
-    ("M4", "conv3x3_direct", "C64B8"), ("M5", "conv3x3_winograd", "C64B8"),
-])
+@pytest.mark.parametrize(
+    "chip,key,case",
+    [
+        ("M4", "conv3x3_direct", "C64B8"),
+        ("M5", "conv3x3_winograd", "C64B8"),
+    ],
+)
 def test_conv_fingerprint(chip, key, case, data):
     c, b = 64, 8
     rng = np.random.default_rng(1)
@@ -313,25 +351,36 @@ def test_conv_fingerprint(chip, key, case, data):
 
     path = "@model_path/weights/w.bin"
     file, offsets = blob(w.astype(np.float16))
-    text = program({"x": ("fp16", x.shape)},
-                   [blob_const("w", "fp16", w.shape, path, offsets[0]),
-                    const("t", "string", "same"),
-                    op("y", x.shape, "conv(x = x, weight = w, pad_type = t)")], ["y"])
+    text = program(
+        {"x": ("fp16", x.shape)},
+        [
+            blob_const("w", "fp16", w.shape, path, offsets[0]),
+            const("t", "string", "same"),
+            op("y", x.shape, "conv(x = x, weight = w, pad_type = t)"),
+        ],
+        ["y"],
+    )
     y = mil.run(text, {"x": x}, blobs={path: file}, chip=chip)["y"]
     padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
     reference = np.zeros(x.shape)
     for i in range(3):
         for j in range(3):
-            part = padded[0, :, i:i + 64, j:j + 64].reshape(c, -1)
+            part = padded[0, :, i : i + 64, j : j + 64].reshape(c, -1)
             reference[0] += (w[:, :, i, j] @ part).reshape(c, 64, 64)
     expected = data["fingerprints"][key]["relerr"][case]
     assert relative(y, reference) == pytest.approx(expected, rel=1e-9)
 
 
 def reduce_sum(x, chip="M4"):
-    text = program({"x": ("fp16", x.shape)},
-                   [const("a", "int32", [-1]), const("k", "bool", False),
-                    op("y", x.shape[:-1], "reduce_sum(x = x, axes = a, keep_dims = k)")], ["y"])
+    text = program(
+        {"x": ("fp16", x.shape)},
+        [
+            const("a", "int32", [-1]),
+            const("k", "bool", False),
+            op("y", x.shape[:-1], "reduce_sum(x = x, axes = a, keep_dims = k)"),
+        ],
+        ["y"],
+    )
     return mil.run(text, {"x": x}, chip=chip)["y"]
 
 
@@ -358,9 +407,13 @@ def test_long_reduction_within_ten_percent(rows, data):
 
 def test_slice_hazard_of_the_m1():
     x = np.array([[0, 4094, 4096, -5000]], np.float16)
-    body = [const("b", "int32", [0, 1]), const("s", "int32", [1, 3]),
-            op("y", (1, 3), "slice_by_size(x = x, begin = b, size = s)")]
+    body = [
+        const("b", "int32", [0, 1]),
+        const("s", "int32", [1, 3]),
+        op("y", (1, 3), "slice_by_size(x = x, begin = b, size = s)"),
+    ]
     text = program({"x": ("fp16", x.shape)}, body, ["y"])
     np.testing.assert_array_equal(mil.run(text, {"x": x}, chip="M4")["y"], x[:, 1:])
-    np.testing.assert_array_equal(mil.run(text, {"x": x}, chip="M1")["y"],
-                                  [[4094, math.inf, -math.inf]])
+    np.testing.assert_array_equal(
+        mil.run(text, {"x": x}, chip="M1")["y"], [[4094, math.inf, -math.inf]]
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every operation against a float64 oracle, over ranks, broadcasts and attributes, in both modes."""
+"""Every operation against a float64 oracle: ranks, broadcasts, attributes, both modes."""
 
 import math
 
@@ -36,13 +36,24 @@ def close(y, reference, tolerance, absolute=None):
 
 
 BINARY = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "real_div": np.divide,
-    "maximum": np.maximum, "minimum": np.minimum,
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "real_div": np.divide,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
 }
 SHAPES = [
-    ((5,), (5,)), ((1,), (7,)), ((3, 4), (4,)), ((2, 1, 5), (3, 1)), ((2, 3, 4, 5), (1, 3, 1, 1)),
-    ((1, 1, 4, 1), (2, 3, 1, 5)), ((2, 2, 2, 3, 4), (2, 1, 2, 1, 4)), ((), (2, 3)),
-    ((1, 64, 1, 600), (1, 64, 1, 600)), ((300, 200), (200,)),
+    ((5,), (5,)),
+    ((1,), (7,)),
+    ((3, 4), (4,)),
+    ((2, 1, 5), (3, 1)),
+    ((2, 3, 4, 5), (1, 3, 1, 1)),
+    ((1, 1, 4, 1), (2, 3, 1, 5)),
+    ((2, 2, 2, 3, 4), (2, 1, 2, 1, 4)),
+    ((), (2, 3)),
+    ((1, 64, 1, 600), (1, 64, 1, 600)),
+    ((300, 200), (200,)),
 ]
 
 
@@ -75,8 +86,12 @@ def test_pow_and_floor_div(numerics):
 
 
 COMPARE = {
-    "equal": np.equal, "not_equal": np.not_equal, "less": np.less, "less_equal": np.less_equal,
-    "greater": np.greater, "greater_equal": np.greater_equal,
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
 }
 
 
@@ -107,15 +122,25 @@ def sigmoid(x):
 erf = np.vectorize(math.erf)
 # name: (oracle, low, high, absolute tolerance in exact mode)
 UNARY = {
-    "exp": (np.exp, -3, 3, 0.06), "exp2": (np.exp2, -3, 3, 0.03), "tanh": (np.tanh, -5, 5, 2e-3),
-    "sigmoid": (sigmoid, -9, 9, 4e-3), "erf": (erf, -3, 3, 4e-3),
-    "silu": (lambda x: x * sigmoid(x), -7, 7, 0.016), "softplus": (lambda x: np.log1p(np.exp(x)),
-    -5, 5, 4e-3), "softsign": (lambda x: x / (1 + np.abs(x)), -4, 4, 1e-3),
-    "sqrt": (np.sqrt, 0, 9, 3e-3), "sin": (np.sin, -4, 4, 2e-3), "cos": (np.cos, -4, 4, 2e-3),
-    "abs": (np.abs, -4, 4, 0), "square": (np.square, -3, 3, 4e-3), "sign": (np.sign, -2, 2, 0),
-    "floor": (np.floor, -9, 9, 0), "ceil": (np.ceil, -9, 9, 0),
+    "exp": (np.exp, -3, 3, 0.06),
+    "exp2": (np.exp2, -3, 3, 0.03),
+    "tanh": (np.tanh, -5, 5, 2e-3),
+    "sigmoid": (sigmoid, -9, 9, 4e-3),
+    "erf": (erf, -3, 3, 4e-3),
+    "silu": (lambda x: x * sigmoid(x), -7, 7, 0.016),
+    "softplus": (lambda x: np.log1p(np.exp(x)), -5, 5, 4e-3),
+    "softsign": (lambda x: x / (1 + np.abs(x)), -4, 4, 1e-3),
+    "sqrt": (np.sqrt, 0, 9, 3e-3),
+    "sin": (np.sin, -4, 4, 2e-3),
+    "cos": (np.cos, -4, 4, 2e-3),
+    "abs": (np.abs, -4, 4, 0),
+    "square": (np.square, -3, 3, 4e-3),
+    "sign": (np.sign, -2, 2, 0),
+    "floor": (np.floor, -9, 9, 0),
+    "ceil": (np.ceil, -9, 9, 0),
     "relu": (lambda x: np.maximum(x, 0), -2, 2, 0),
-    "relu6": (lambda x: np.clip(x, 0, 6), -2, 9, 0), "atan": (np.arctan, -4, 4, 1e-3),
+    "relu6": (lambda x: np.clip(x, 0, 6), -2, 9, 0),
+    "atan": (np.arctan, -4, 4, 1e-3),
 }
 
 
@@ -137,8 +162,12 @@ def test_unary_with_parameters():
         "leaky_relu(x = x, alpha = a)": (0.25, None, np.where(x64 > 0, x64, 0.25 * x64), 1e-3),
         "elu(x = x, alpha = a)": (0.5, None, np.where(x64 > 0, x64, 0.5 * np.expm1(x64)), 4e-3),
         "clip(x = x, alpha = a, beta = b)": (-0.5, 1.0, np.clip(x64, -0.5, 1.0), 0),
-        "sigmoid_hard(x = x, alpha = a, beta = b)": (0.25, 0.5, np.clip(0.25 * x64 + 0.5, 0, 1),
-                                                     1e-3),
+        "sigmoid_hard(x = x, alpha = a, beta = b)": (
+            0.25,
+            0.5,
+            np.clip(0.25 * x64 + 0.5, 0, 1),
+            1e-3,
+        ),
         "inverse(x = x, epsilon = a)": (2.5, None, 1 / (x64 + 2.5), 4e-3),
         "log(x = x, epsilon = a)": (2.5, None, np.log(x64 + 2.5), 2e-3),
         "rsqrt(x = x, epsilon = a)": (2.5, None, 1 / np.sqrt(x64 + 2.5), 4e-3),
@@ -166,11 +195,17 @@ def test_round_half_away_with_quirk():
 
 
 MATMUL = [
-    ((3, 4), (4, 5), False, False), ((4, 3), (4, 5), True, False), ((3, 4), (5, 4), False, True),
-    ((4, 3), (5, 4), True, True), ((2, 3, 4), (2, 4, 5), False, False),
-    ((2, 3, 4), (4, 5), False, False), ((1, 3, 4), (6, 4, 5), False, False),
-    ((2, 1, 3, 4), (1, 3, 5, 4), False, True), ((2, 3, 65, 33), (2, 3, 33, 70), False, False),
-    ((1, 130), (130, 200), False, False), ((3, 8, 5, 6), (3, 1, 5, 7), True, False),
+    ((3, 4), (4, 5), False, False),
+    ((4, 3), (4, 5), True, False),
+    ((3, 4), (5, 4), False, True),
+    ((4, 3), (5, 4), True, True),
+    ((2, 3, 4), (2, 4, 5), False, False),
+    ((2, 3, 4), (4, 5), False, False),
+    ((1, 3, 4), (6, 4, 5), False, False),
+    ((2, 1, 3, 4), (1, 3, 5, 4), False, True),
+    ((2, 3, 65, 33), (2, 3, 33, 70), False, False),
+    ((1, 130), (130, 200), False, False),
+    ((3, 8, 5, 6), (3, 1, 5, 7), True, False),
 ]
 
 
@@ -183,8 +218,13 @@ def test_matmul(case, numerics):
     b = np.swapaxes(y, -1, -2) if ty else y
     reference = a.astype(np.float64) @ b.astype(np.float64)
     consts = [const("tx", "bool", tx), const("ty", "bool", ty)]
-    out = run_one("matmul(x = x, y = y, transpose_x = tx, transpose_y = ty)", reference.shape,
-                  {"x": x, "y": y}, consts, numerics)
+    out = run_one(
+        "matmul(x = x, y = y, transpose_x = tx, transpose_y = ty)",
+        reference.shape,
+        {"x": x, "y": y},
+        consts,
+        numerics,
+    )
     close(out, reference, 2e-3, absolute=1.0)
 
 
@@ -192,29 +232,39 @@ def test_matmul(case, numerics):
 @pytest.mark.parametrize("shape", [(6,), (3, 6), (2, 3, 6)], ids=str)
 def test_linear_with_bias(shape, numerics):
     x, w, b = half(*shape), half(5, 6), half(5)
-    y = run_one("linear(x = x, weight = w, bias = b)", (*shape[:-1], 5), {"x": x},
-                [const("w", "fp16", w), const("b", "fp16", b)], numerics)
+    y = run_one(
+        "linear(x = x, weight = w, bias = b)",
+        (*shape[:-1], 5),
+        {"x": x},
+        [const("w", "fp16", w), const("b", "fp16", b)],
+        numerics,
+    )
     close(y, x.astype(np.float64) @ w.T.astype(np.float64) + b.astype(np.float64), 2e-3, 1.0)
 
 
 def conv_oracle(x, w, stride, pad, dilation, groups):
     x, w = x.astype(np.float64), w.astype(np.float64)
     x = np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:]))
-    n, c, h, wd = x.shape
+    n, _, h, wd = x.shape
     o, cg, kh, kw = w.shape
     oh = (h - (kh - 1) * dilation[0] - 1) // stride[0] + 1
     ow = (wd - (kw - 1) * dilation[1] - 1) // stride[1] + 1
     out = np.zeros((n, o, oh, ow))
     for g in range(groups):
-        xs = x[:, g * cg:(g + 1) * cg]
-        ws = w[g * o // groups:(g + 1) * o // groups]
+        xs = x[:, g * cg : (g + 1) * cg]
+        ws = w[g * o // groups : (g + 1) * o // groups]
         for i in range(kh):
             for j in range(kw):
-                part = xs[:, :, i * dilation[0]:, j * dilation[1]:]
-                part = part[:, :, :(oh - 1) * stride[0] + 1:stride[0],
-                            :(ow - 1) * stride[1] + 1:stride[1]]
-                out[:, g * o // groups:(g + 1) * o // groups] += np.einsum(
-                    "nchw,oc->nohw", part, ws[:, :, i, j])
+                part = xs[:, :, i * dilation[0] :, j * dilation[1] :]
+                part = part[
+                    :,
+                    :,
+                    : (oh - 1) * stride[0] + 1 : stride[0],
+                    : (ow - 1) * stride[1] + 1 : stride[1],
+                ]
+                out[:, g * o // groups : (g + 1) * o // groups] += np.einsum(
+                    "nchw,oc->nohw", part, ws[:, :, i, j]
+                )
     return out
 
 
@@ -236,12 +286,18 @@ def test_conv(case, numerics, chip):
     x, w, b = half(*xs), half(*ws), half(ws[0])
     reference = conv_oracle(x, w, stride, pad, dilation, groups) + b[:, None, None]
     consts = [
-        const("w", "fp16", w), const("b", "fp16", b), const("s", "int32", stride),
-        const("t", "string", "custom"), const("p", "int32", pad), const("d", "int32", dilation),
+        const("w", "fp16", w),
+        const("b", "fp16", b),
+        const("s", "int32", stride),
+        const("t", "string", "custom"),
+        const("p", "int32", pad),
+        const("d", "int32", dilation),
         const("g", "int32", groups),
     ]
-    call = ("conv(x = x, weight = w, bias = b, strides = s, pad_type = t, pad = p, dilations = d, "
-            "groups = g)")
+    call = (
+        "conv(x = x, weight = w, bias = b, strides = s, pad_type = t, pad = p, dilations = d, "
+        "groups = g)"
+    )
     y = run_one(call, reference.shape, {"x": x}, consts, numerics, chip)
     winograd = chip == "M5" and numerics == "exact"
     close(y, reference, 6e-3 if winograd else 2e-3, absolute=2.0)
@@ -250,8 +306,12 @@ def test_conv(case, numerics, chip):
 def test_conv_run_time_weight_and_same_padding():
     x, w = half(1, 3, 6, 7), half(4, 3, 3, 3)
     reference = conv_oracle(x, w, (2, 2), (0, 1, 1, 1), (1, 1), 1)
-    y = run_one("conv(x = x, weight = w, strides = s, pad_type = t)", (1, 4, 3, 4),
-                {"x": x, "w": w}, [const("s", "int32", [2, 2]), const("t", "string", "same")])
+    y = run_one(
+        "conv(x = x, weight = w, strides = s, pad_type = t)",
+        (1, 4, 3, 4),
+        {"x": x, "w": w},
+        [const("s", "int32", [2, 2]), const("t", "string", "same")],
+    )
     close(y, reference, 2e-3, absolute=2.0)
 
 
@@ -260,8 +320,9 @@ def test_conv_transpose():
     full = np.zeros((2, 2, 9, 10))
     for i in range(4):
         for j in range(5):
-            full[:, :, 2 * i:2 * i + 3, 2 * j:2 * j + 2] += np.einsum(
-                "nc,cohw->nohw", x[:, :, i, j].astype(np.float64), w.astype(np.float64))
+            full[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 2] += np.einsum(
+                "nc,cohw->nohw", x[:, :, i, j].astype(np.float64), w.astype(np.float64)
+            )
     consts = [const("w", "fp16", w), const("s", "int32", [2, 2])]
     y = run_one("conv_transpose(x = x, weight = w, strides = s)", (2, 2, 9, 10), {"x": x}, consts)
     close(y, full, 2e-3, absolute=2.0)
@@ -281,8 +342,15 @@ REDUCE = {
     "reduce_log_sum": lambda x, a: np.log(x.sum(a, keepdims=True)),
     "reduce_log_sum_exp": lambda x, a: np.log(np.exp(x).sum(a, keepdims=True)),
 }
-AXES = [((7,), (0,)), ((3, 5), (1,)), ((3, 5), (0,)), ((2, 3, 4, 5), (1, 3)), ((2, 3, 4), (-1,)),
-        ((2, 3, 4, 5, 2), (0, 2)), ((4, 500), (1,))]
+AXES = [
+    ((7,), (0,)),
+    ((3, 5), (1,)),
+    ((3, 5), (0,)),
+    ((2, 3, 4, 5), (1, 3)),
+    ((2, 3, 4), (-1,)),
+    ((2, 3, 4, 5, 2), (0, 2)),
+    ((4, 500), (1,)),
+]
 
 
 @pytest.mark.parametrize("numerics", MODES)
@@ -294,8 +362,13 @@ def test_reduce(name, case, numerics):
     reference = REDUCE[name](x.astype(np.float64), axes)
     for keep in (True, False):
         expected = reference if keep else reference.squeeze(tuple(axes))
-        y = run_one(f"{name}(x = x, axes = a, keep_dims = k)", expected.shape, {"x": x},
-                    [const("a", "int32", axes), const("k", "bool", keep)], numerics)
+        y = run_one(
+            f"{name}(x = x, axes = a, keep_dims = k)",
+            expected.shape,
+            {"x": x},
+            [const("a", "int32", axes), const("k", "bool", keep)],
+            numerics,
+        )
         close(y, expected, 4e-3 if numerics == "exact" else 6e-4, absolute=1.0)
 
 
@@ -304,8 +377,9 @@ def test_reduce(name, case, numerics):
 def test_softmax(axis, numerics):
     x = half(3, 5, 40, low=-4, high=4)
     e = np.exp(x.astype(np.float64) - x.max(axis, keepdims=True))
-    y = run_one("softmax(x = x, axis = a)", x.shape, {"x": x}, [const("a", "int32", axis)],
-                numerics)
+    y = run_one(
+        "softmax(x = x, axis = a)", x.shape, {"x": x}, [const("a", "int32", axis)], numerics
+    )
     close(y, e / e.sum(axis, keepdims=True), 1e-2, absolute=1e-2)
 
 
@@ -316,14 +390,22 @@ def test_layer_norm(axes, numerics):
     wanted = [x.shape[a] for a in axes]
     gamma, beta = half(*wanted, low=0.5), half(*wanted)
     x64 = x.astype(np.float64)
-    norm = (x64 - x64.mean(axes, keepdims=True)) / np.sqrt(
-        x64.var(axes, keepdims=True) + 1e-5)
+    norm = (x64 - x64.mean(axes, keepdims=True)) / np.sqrt(x64.var(axes, keepdims=True) + 1e-5)
     shape = [x.shape[i] if i in [a % 3 for a in axes] else 1 for i in range(3)]
     reference = norm * gamma.reshape(shape) + beta.reshape(shape).astype(np.float64)
-    consts = [const("a", "int32", axes), const("g", "fp16", gamma), const("b", "fp16", beta),
-              const("e", "fp16", 1e-5)]
-    y = run_one("layer_norm(x = x, axes = a, gamma = g, beta = b, epsilon = e)", x.shape, {"x": x},
-                consts, numerics)
+    consts = [
+        const("a", "int32", axes),
+        const("g", "fp16", gamma),
+        const("b", "fp16", beta),
+        const("e", "fp16", 1e-5),
+    ]
+    y = run_one(
+        "layer_norm(x = x, axes = a, gamma = g, beta = b, epsilon = e)",
+        x.shape,
+        {"x": x},
+        consts,
+        numerics,
+    )
     assert np.max(np.abs(y - reference)) < 2e-2
 
 
@@ -338,17 +420,26 @@ def test_other_norms(numerics):
     def channel(v):
         return v.astype(np.float64)[:, None, None]
 
-    y = run_one("instance_norm(x = x, gamma = g, beta = b, epsilon = e)", x.shape, {"x": x},
-                consts, numerics)
-    norm = (x64 - x64.mean((2, 3), keepdims=True)) / np.sqrt(
-        x64.var((2, 3), keepdims=True) + 1e-3)
+    y = run_one(
+        "instance_norm(x = x, gamma = g, beta = b, epsilon = e)",
+        x.shape,
+        {"x": x},
+        consts,
+        numerics,
+    )
+    norm = (x64 - x64.mean((2, 3), keepdims=True)) / np.sqrt(x64.var((2, 3), keepdims=True) + 1e-3)
     assert np.max(np.abs(y - (norm * channel(gamma) + channel(beta)))) < 2e-2
     y = run_one("l2_norm(x = x, epsilon = e)", x.shape, {"x": x}, consts, numerics)
     length = np.sqrt((x64**2).sum((1, 2, 3), keepdims=True) + 1e-3)
     assert np.max(np.abs(y - x64 / length)) < 4e-3
     consts += [const("m", "fp16", mean), const("v", "fp16", variance)]
-    y = run_one("batch_norm(x = x, mean = m, variance = v, gamma = g, beta = b, epsilon = e)",
-                x.shape, {"x": x}, consts, numerics)
+    y = run_one(
+        "batch_norm(x = x, mean = m, variance = v, gamma = g, beta = b, epsilon = e)",
+        x.shape,
+        {"x": x},
+        consts,
+        numerics,
+    )
     reference = (x64 - channel(mean)) / np.sqrt(channel(variance) + 1e-3) * channel(gamma)
     assert np.max(np.abs(y - reference - channel(beta))) < 2e-2
 
@@ -358,11 +449,20 @@ def moved(call, expected, inputs, consts=()):
     np.testing.assert_array_equal(y, expected.astype(np.float64))
 
 
-@pytest.mark.parametrize("shape,perm", [
-    ((4, 5), (1, 0)), ((2, 3, 4), (0, 2, 1)), ((2, 3, 4), (2, 0, 1)), ((2, 3, 4, 5), (0, 2, 1, 3)),
-    ((2, 3, 4, 5), (3, 2, 1, 0)), ((2, 3, 2, 4, 5), (0, 1, 3, 2, 4)), ((130, 257), (1, 0)),
-    ((2, 70, 3, 64), (0, 2, -1, 1)),
-], ids=str)
+@pytest.mark.parametrize(
+    "shape,perm",
+    [
+        ((4, 5), (1, 0)),
+        ((2, 3, 4), (0, 2, 1)),
+        ((2, 3, 4), (2, 0, 1)),
+        ((2, 3, 4, 5), (0, 2, 1, 3)),
+        ((2, 3, 4, 5), (3, 2, 1, 0)),
+        ((2, 3, 2, 4, 5), (0, 1, 3, 2, 4)),
+        ((130, 257), (1, 0)),
+        ((2, 70, 3, 64), (0, 2, -1, 1)),
+    ],
+    ids=str,
+)
 def test_transpose(shape, perm):
     x = half(*shape)
     moved("transpose(x = x, perm = p)", x.transpose(perm), {"x": x}, [const("p", "int32", perm)])
@@ -373,10 +473,12 @@ def test_views_alias_and_copy_out():
     text = program(
         {"x": ("fp16", (2, 3, 4))},
         [
-            const("s", "int32", [6, -1]), const("a", "int32", [1, -1]),
+            const("s", "int32", [6, -1]),
+            const("a", "int32", [1, -1]),
             op("r", (6, 4), "reshape(x = x, shape = s)"),
             op("e", (6, 1, 4, 1), "expand_dims(x = r, axes = a)"),
-            op("q", (6, 4), "squeeze(x = e)"), op("y", (6, 4), "add(x = q, y = r)"),
+            op("q", (6, 4), "squeeze(x = e)"),
+            op("y", (6, 4), "add(x = q, y = r)"),
         ],
         ["y", "e", "r"],
     )
@@ -388,33 +490,62 @@ def test_views_alias_and_copy_out():
 
 def test_slices():
     x = half(4, 5, 6)
-    moved("slice_by_size(x = x, begin = b, size = s)", x[1:3, 2:, 1:4], {"x": x},
-          [const("b", "int32", [1, 2, 1]), const("s", "int32", [2, -1, 3])])
-    moved("slice_by_index(x = x, begin = b, end = e)", x[1:3, 2:5, 1:-1], {"x": x},
-          [const("b", "int32", [1, 2, 1]), const("e", "int32", [3, 9, -1])])
-    consts = [const("b", "int32", [3, 0, 1]), const("e", "int32", [0, 0, 5]),
-              const("s", "int32", [-2, 2, 2]), const("m", "bool", [False, True, False]),
-              const("n", "bool", [False, True, False]), const("q", "bool", [False, False, True])]
-    moved("slice_by_index(x = x, begin = b, end = e, stride = s, begin_mask = m, end_mask = n)",
-          x[3:0:-2, ::2, 1:5:2], {"x": x}, consts)
-    moved("slice_by_index(x = x, begin = b, end = e, stride = s, begin_mask = m, end_mask = n, "
-          "squeeze_mask = q)", x[3:0:-2, ::2, 1], {"x": x}, consts)
+    moved(
+        "slice_by_size(x = x, begin = b, size = s)",
+        x[1:3, 2:, 1:4],
+        {"x": x},
+        [const("b", "int32", [1, 2, 1]), const("s", "int32", [2, -1, 3])],
+    )
+    moved(
+        "slice_by_index(x = x, begin = b, end = e)",
+        x[1:3, 2:5, 1:-1],
+        {"x": x},
+        [const("b", "int32", [1, 2, 1]), const("e", "int32", [3, 9, -1])],
+    )
+    consts = [
+        const("b", "int32", [3, 0, 1]),
+        const("e", "int32", [0, 0, 5]),
+        const("s", "int32", [-2, 2, 2]),
+        const("m", "bool", [False, True, False]),
+        const("n", "bool", [False, True, False]),
+        const("q", "bool", [False, False, True]),
+    ]
+    moved(
+        "slice_by_index(x = x, begin = b, end = e, stride = s, begin_mask = m, end_mask = n)",
+        x[3:0:-2, ::2, 1:5:2],
+        {"x": x},
+        consts,
+    )
+    moved(
+        "slice_by_index(x = x, begin = b, end = e, stride = s, begin_mask = m, end_mask = n, "
+        "squeeze_mask = q)",
+        x[3:0:-2, ::2, 1],
+        {"x": x},
+        consts,
+    )
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_concat_split_stack(axis):
     a, b = half(2, 3, 4), half(2, 3, 4)
     consts = [const("ax", "int32", axis), const("i", "bool", False)]
-    moved("concat(values = (a, b), axis = ax, interleave = i)", np.concatenate([a, b], axis),
-          {"a": a, "b": b}, consts)
+    moved(
+        "concat(values = (a, b), axis = ax, interleave = i)",
+        np.concatenate([a, b], axis),
+        {"a": a, "b": b},
+        consts,
+    )
     moved("stack(values = (a, b), axis = ax)", np.stack([a, b], axis), {"a": a, "b": b}, consts[:1])
     joined = np.concatenate([a, b, a], axis)
     sizes = [a.shape[axis], 2 * a.shape[axis]]
     parts = np.split(joined, [sizes[0]], axis)
-    line = (f'tensor<fp16, {list(parts[0].shape)}> p, tensor<fp16, {list(parts[1].shape)}> q = '
-            'split(x = j, split_sizes = s, axis = ax)[name = string("sp")];')
-    text = program({"j": ("fp16", joined.shape)}, [consts[0], const("s", "int32", sizes), line],
-                   ["q", "p"])
+    line = (
+        f"tensor<fp16, {list(parts[0].shape)}> p, tensor<fp16, {list(parts[1].shape)}> q = "
+        'split(x = j, split_sizes = s, axis = ax)[name = string("sp")];'
+    )
+    text = program(
+        {"j": ("fp16", joined.shape)}, [consts[0], const("s", "int32", sizes), line], ["q", "p"]
+    )
     out = mil.run(text, {"j": joined})
     assert list(out) == ["q", "p"]
     np.testing.assert_array_equal(out["p"], parts[0])
@@ -423,17 +554,29 @@ def test_concat_split_stack(axis):
 
 def test_pad_tile_reverse_gather_upsample():
     x = half(2, 3, 4)
-    moved("pad(x = x, pad = p)", np.pad(x, ((0, 0), (1, 2), (0, 3))), {"x": x},
-          [const("p", "int32", [0, 0, 1, 2, 0, 3])])
-    moved("tile(x = x, reps = r)", np.tile(x, (2, 1, 3)), {"x": x}, [const("r", "int32",
-                                                                        [2, 1, 3])])
+    moved(
+        "pad(x = x, pad = p)",
+        np.pad(x, ((0, 0), (1, 2), (0, 3))),
+        {"x": x},
+        [const("p", "int32", [0, 0, 1, 2, 0, 3])],
+    )
+    moved(
+        "tile(x = x, reps = r)", np.tile(x, (2, 1, 3)), {"x": x}, [const("r", "int32", [2, 1, 3])]
+    )
     moved("reverse(x = x, axes = a)", x[::-1, :, ::-1], {"x": x}, [const("a", "int32", [0, 2])])
     indices = [[2, 0], [-1, 1]]
-    moved("gather(x = x, indices = i, axis = a)", x[:, indices], {"x": x},
-          [const("i", "int32", indices), const("a", "int32", 1)])
-    moved("upsample_nearest_neighbor(x = x, scale_factor_height = h, scale_factor_width = w)",
-          x.repeat(2, 1).repeat(3, 2), {"x": x}, [const("h", "fp32", 2.0), const("w", "fp32",
-                                                                              3.0)])
+    moved(
+        "gather(x = x, indices = i, axis = a)",
+        x[:, indices],
+        {"x": x},
+        [const("i", "int32", indices), const("a", "int32", 1)],
+    )
+    moved(
+        "upsample_nearest_neighbor(x = x, scale_factor_height = h, scale_factor_width = w)",
+        x.repeat(2, 1).repeat(3, 2),
+        {"x": x},
+        [const("h", "fp32", 2.0), const("w", "fp32", 3.0)],
+    )
 
 
 def test_depth_and_space():
@@ -452,11 +595,15 @@ def test_pools(numerics):
     x = half(2, 3, 6, 7)
     windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), (2, 3), (2, 3))
     windows = windows[:, :, ::2, ::2]
-    consts = [const("k", "int32", [2, 3]), const("s", "int32", [2, 2]),
-              const("t", "string", "valid")]
+    consts = [
+        const("k", "int32", [2, 3]),
+        const("s", "int32", [2, 2]),
+        const("t", "string", "valid"),
+    ]
     arguments = "(x = x, kernel_sizes = k, strides = s, pad_type = t)"
     for name, reference in {
-        "max_pool": windows.max((-1, -2)), "avg_pool": windows.mean((-1, -2)),
+        "max_pool": windows.max((-1, -2)),
+        "avg_pool": windows.mean((-1, -2)),
         "l2_pool": np.sqrt((windows**2).sum((-1, -2))),
     }.items():
         y = run_one(name + arguments, reference.shape, {"x": x}, consts, numerics)
@@ -465,13 +612,23 @@ def test_pools(numerics):
 
 def test_avg_pool_counts_padding_unless_told_not_to():
     x = np.ones((1, 1, 2, 2), np.float16)
-    consts = [const("k", "int32", [2, 2]), const("t", "string", "custom"),
-              const("p", "int32", [1, 0, 1, 0]), const("e", "bool", True)]
-    y = run_one("avg_pool(x = x, kernel_sizes = k, pad_type = t, pad = p)", (1, 1, 2, 2), {"x": x},
-                consts)
+    consts = [
+        const("k", "int32", [2, 2]),
+        const("t", "string", "custom"),
+        const("p", "int32", [1, 0, 1, 0]),
+        const("e", "bool", True),
+    ]
+    y = run_one(
+        "avg_pool(x = x, kernel_sizes = k, pad_type = t, pad = p)", (1, 1, 2, 2), {"x": x}, consts
+    )
     np.testing.assert_array_equal(y[0, 0], [[0.25, 0.5], [0.5, 1.0]])
-    y = run_one("avg_pool(x = x, kernel_sizes = k, pad_type = t, pad = p, "
-                "exclude_padding_from_average = e)", (1, 1, 2, 2), {"x": x}, consts)
+    y = run_one(
+        "avg_pool(x = x, kernel_sizes = k, pad_type = t, pad = p, "
+        "exclude_padding_from_average = e)",
+        (1, 1, 2, 2),
+        {"x": x},
+        consts,
+    )
     np.testing.assert_array_equal(y, np.ones((1, 1, 2, 2)))
 
 
@@ -479,9 +636,13 @@ def test_cast_at_the_border():
     x = RNG.normal(size=(3, 5)).astype(np.float32) * 100
     text = program(
         {"x": ("fp32", (3, 5))},
-        [const("h", "string", "fp16"), const("f", "string", "fp32"),
-         op("a", (3, 5), "cast(x = x, dtype = h)"), op("b", (3, 5), "add(x = a, y = a)"),
-         op("y", (3, 5), "cast(x = b, dtype = f)", "fp32")],
+        [
+            const("h", "string", "fp16"),
+            const("f", "string", "fp32"),
+            op("a", (3, 5), "cast(x = x, dtype = h)"),
+            op("b", (3, 5), "add(x = a, y = a)"),
+            op("y", (3, 5), "cast(x = b, dtype = f)", "fp32"),
+        ],
         ["y"],
     )
     y = mil.run(text, {"x": x})["y"]
@@ -501,24 +662,31 @@ def test_constexpr_weights():
         f'string("{path}"), offset = uint64({offsets[0]}))), scale = tensor<fp16, [4]>(['
         f"{', '.join(float(s).hex() for s in scale)}]), zero_point = int8(1)];"
     )
-    text = program({"x": ("fp16", x.shape)}, [line, op("y", (1, 4, 2, 2), "conv(x = x, weight = w)"
-                                                       )], ["y"])
+    text = program(
+        {"x": ("fp16", x.shape)}, [line, op("y", (1, 4, 2, 2), "conv(x = x, weight = w)")], ["y"]
+    )
     y = mil.run(text, {"x": x}, blobs={path: file})["y"].astype(np.float64)
-    w = (scale[:, None].astype(np.float64) * (q[:, :, 0, 0].astype(np.float64) - 1))
+    w = scale[:, None].astype(np.float64) * (q[:, :, 0, 0].astype(np.float64) - 1)
     reference = np.einsum("oc,nchw->nohw", w, x.astype(np.float64))
     close(y, reference, 2e-3, absolute=5.0)
 
 
 def test_constexpr_lut_and_sparse():
-    lut = ("tensor<fp16, [1, 8]> w = constexpr_lut_to_dense()[indices = tensor<uint8, [2]>("
-           "[228, 27]), lut = tensor<fp16, [4]>([0x1p+0, 0x1p+1, 0x1p+2, 0x1p+3]), "
-           'name = string("w"), shape = tensor<int32, [2]>([1, 8])];')
-    sparse = ("tensor<fp16, [1, 8]> s = constexpr_sparse_to_dense()[mask = tensor<uint8, [1]>("
-              "[165]), nonzero_data = tensor<fp16, [4]>([0x1p+0, 0x1p+1, 0x1p+2, 0x1p+3]), "
-              'name = string("s"), shape = tensor<int32, [2]>([1, 8])];')
-    text = program({"x": ("fp16", (1, 8))},
-                   [lut, sparse, op("y", (1, 8), "add(x = x, y = w)"),
-                    op("z", (1, 8), "add(x = x, y = s)")], ["y", "z"])
+    lut = (
+        "tensor<fp16, [1, 8]> w = constexpr_lut_to_dense()[indices = tensor<uint8, [2]>("
+        "[228, 27]), lut = tensor<fp16, [4]>([0x1p+0, 0x1p+1, 0x1p+2, 0x1p+3]), "
+        'name = string("w"), shape = tensor<int32, [2]>([1, 8])];'
+    )
+    sparse = (
+        "tensor<fp16, [1, 8]> s = constexpr_sparse_to_dense()[mask = tensor<uint8, [1]>("
+        "[165]), nonzero_data = tensor<fp16, [4]>([0x1p+0, 0x1p+1, 0x1p+2, 0x1p+3]), "
+        'name = string("s"), shape = tensor<int32, [2]>([1, 8])];'
+    )
+    text = program(
+        {"x": ("fp16", (1, 8))},
+        [lut, sparse, op("y", (1, 8), "add(x = x, y = w)"), op("z", (1, 8), "add(x = x, y = s)")],
+        ["y", "z"],
+    )
     out = mil.run(text, {"x": np.zeros((1, 8))})
     np.testing.assert_array_equal(out["y"][0], [1, 2, 4, 8, 8, 4, 2, 1])
     np.testing.assert_array_equal(out["z"][0], [1, 0, 2, 0, 0, 4, 0, 8])
@@ -528,9 +696,14 @@ def test_weights_are_bound_at_load():
     w = half(4, 4)
     file, offsets = blob(w)
     path = "@model_path/weights/w.bin"
-    text = program({"x": ("fp16", (1, 4))},
-                   [blob_const("w", "fp16", (4, 4), path, offsets[0]),
-                    op("y", (1, 4), "linear(x = x, weight = w)")], ["y"])
+    text = program(
+        {"x": ("fp16", (1, 4))},
+        [
+            blob_const("w", "fp16", (4, 4), path, offsets[0]),
+            op("y", (1, 4), "linear(x = x, weight = w)"),
+        ],
+        ["y"],
+    )
     blobs = {path: bytearray(file)}
     loaded = mil.load(text, {k: bytes(v) for k, v in blobs.items()})
     before = mil.evaluate(loaded, {"x": np.ones((1, 4))})["y"]

@@ -26,9 +26,9 @@ DIALECT_B = """program(1.0)
     tensor<int32, []> ax = const()[name=tensor<string, []>("ax"), val=tensor<int32, []>(-1)];
     tensor<bool, []> il = const()[name=tensor<string, []>("il"), val=tensor<bool, []>(false)];
     tensor<fp16, []> s = const()[name=tensor<string, []>("s"), val=tensor<fp16, []>(1e-1)];
-    tensor<fp16, [2]> v = const()[name=tensor<string, []>("v"), val=tensor<fp16, [2]>([0x1p-3,-2.])];
+    tensor<fp16, [2]> v = const()[val=tensor<fp16, [2]>([0x1p-3,-2.])];
     tensor<fp16, [2,3]> a = mul(y=s,x=x)[name=tensor<string, []>("a")];
-    tensor<fp16, [2, 6]> y=concat(axis=ax,interleave=il,values=(a,x))[name=tensor<string, []>("y")];
+    tensor<fp16, [2, 6]> y=concat(axis=ax,interleave=il,values=(a,x))[];
   }->(y);
 }"""
 
@@ -47,8 +47,16 @@ def test_dialect_c_header_and_missing_build_info():
 
 
 def test_literals_of_every_spelling():
-    for spelling, expected in [("0x1p-3", 0.125), ("-0x1.8p+1", -3), ("1e-2", 0.01), ("7", 7),
-                               ("-0.5", -0.5), ("1.", 1), ("+2", 2), ("1e-30", 0)]:
+    for spelling, expected in [
+        ("0x1p-3", 0.125),
+        ("-0x1.8p+1", -3),
+        ("1e-2", 0.01),
+        ("7", 7),
+        ("-0.5", -0.5),
+        ("1.", 1),
+        ("+2", 2),
+        ("1e-30", 0),
+    ]:
         text = VALID.replace("fp16(0x1.0000000000000p-1)", f"fp16({spelling})")
         assert text != VALID
         y = mil.run(text, {"x": np.ones((1, 4))})["y"]
@@ -85,8 +93,16 @@ BAD = {
     "no main": (106, VALID.replace("func main", "func other")),
     "no function": (106, "program(1.3)\n{\n}"),
     "undefined": (107, one([op("y", (1, 4), "add(x = x, y = nothing)")])),
-    "cycle": (107, one([op("a", (1, 4), "exp(x = b)"), op("b", (1, 4), "exp(x = a)"),
-                        op("y", (1, 4), "exp(x = b)")])),
+    "cycle": (
+        107,
+        one(
+            [
+                op("a", (1, 4), "exp(x = b)"),
+                op("b", (1, 4), "exp(x = a)"),
+                op("y", (1, 4), "exp(x = b)"),
+            ]
+        ),
+    ),
     "itself": (107, one([op("y", (1, 4), "exp(x = y)")])),
     "undefined output": (107, one([op("y", (1, 4), "exp(x = x)")], outputs=["q"])),
     "duplicate": (108, one([op("x", (1, 4), "exp(x = x)"), op("y", (1, 4), "exp(x = x)")])),
@@ -105,64 +121,143 @@ BAD = {
     "symbolic dimension": (115, VALID.replace("[1, 4]", "[1, n]")),
     "billions": (116, VALID.replace("[1, 4]", "[65536, 65536]")),
     "overflow": (116, VALID.replace("[1, 4]", "[4611686018427387904, 4]")),
-    "literal count": (117, one([const("v", "fp16", [1, 2]).replace("fp16, [2]>(", "fp16, [3]>("),
-                                op("y", (1, 4), "exp(x = x)")])),
-    "missing blob": (118, one([blob_const("w", "fp16", (4,), "@model_path/w.bin", 64),
-                               op("y", (1, 4), "add(x = x, y = w)")])),
-    "foreign path": (118, one([blob_const("w", "fp16", (4,), "/etc/passwd", 64),
-                               op("y", (1, 4), "add(x = x, y = w)")])),
+    "literal count": (
+        117,
+        one(
+            [
+                const("v", "fp16", [1, 2]).replace("fp16, [2]>(", "fp16, [3]>("),
+                op("y", (1, 4), "exp(x = x)"),
+            ]
+        ),
+    ),
+    "missing blob": (
+        118,
+        one(
+            [
+                blob_const("w", "fp16", (4,), "@model_path/w.bin", 64),
+                op("y", (1, 4), "add(x = x, y = w)"),
+            ]
+        ),
+    ),
+    "foreign path": (
+        118,
+        one(
+            [blob_const("w", "fp16", (4,), "/etc/passwd", 64), op("y", (1, 4), "add(x = x, y = w)")]
+        ),
+    ),
     "axis": (121, one([const("a", "int32", 7), op("y", (1, 4), "softmax(x = x, axis = a)")])),
-    "no broadcast": (122, program({**X, "z": ("fp16", (1, 3))},
-                                  [op("y", (1, 4), "add(x = x, y = z)")], ["y"])),
-    "results": (123, one(['tensor<fp16, [1, 4]> y, tensor<fp16, [1, 4]> z = exp(x = x)'
-                          '[name = string("y")];'])),
+    "no broadcast": (
+        122,
+        program({**X, "z": ("fp16", (1, 3))}, [op("y", (1, 4), "add(x = x, y = z)")], ["y"]),
+    ),
+    "results": (
+        123,
+        one(['tensor<fp16, [1, 4]> y, tensor<fp16, [1, 4]> z = exp(x = x)[name = string("y")];']),
+    ),
     "same op name": (124, VALID.replace('string("y")', 'string("h")')),
     "attribute": (125, VALID.replace('[name = string("y")]', '[colour = string("y")]')),
     "no val": (125, VALID.replace("val =", "vol =")),
     "unknown type": (126, VALID.replace("fp16 h", "fp12 h")),
-    "rank 6": (1, one([const("s", "int32", [1] * 6), op("r", [1] * 6, "reshape(x = x, shape = s)"),
-                       const("t", "int32", [1]), op("y", [1], "reshape(x = r, shape = t)")],
-                      {"x": ("fp16", (1,))})),
+    "rank 6": (
+        1,
+        one(
+            [
+                const("s", "int32", [1] * 6),
+                op("r", [1] * 6, "reshape(x = x, shape = s)"),
+                const("t", "int32", [1]),
+                op("y", [1], "reshape(x = r, shape = t)"),
+            ],
+            {"x": ("fp16", (1,))},
+        ),
+    ),
     "long axis": (2, one([op("y", (1, 65537), "exp(x = x)")], {"x": ("fp16", (1, 65537))})),
-    "channels": (3, one([op("y", (1, 65537, 1, 1), "exp(x = x)")],
-                        {"x": ("fp16", (1, 65537, 1, 1))})),
-    "batch": (4, one([op("y", (65537, 1, 1, 1), "exp(x = x)")],
-                     {"x": ("fp16", (65537, 1, 1, 1))})),
-    "int32 input": (5, one([op("y", (1, 4), "exp(x = x)")],
-                           {**X, "i": ("int32", (1, 4))})),
+    "channels": (
+        3,
+        one([op("y", (1, 65537, 1, 1), "exp(x = x)")], {"x": ("fp16", (1, 65537, 1, 1))}),
+    ),
+    "batch": (4, one([op("y", (65537, 1, 1, 1), "exp(x = x)")], {"x": ("fp16", (65537, 1, 1, 1))})),
+    "int32 input": (5, one([op("y", (1, 4), "exp(x = x)")], {**X, "i": ("int32", (1, 4))})),
     "bool output": (5, one([op("y", (1, 4), "equal(x = x, y = x)", "bool")])),
-    "fp32 arithmetic": (6, one([op("y", (1, 4), "exp(x = x)", "fp32")],
-                               {"x": ("fp32", (1, 4))})),
+    "fp32 arithmetic": (6, one([op("y", (1, 4), "exp(x = x)", "fp32")], {"x": ("fp32", (1, 4))})),
     "no path": (7, one([op("y", (1, 4), "tan(x = x)")])),
     "identity": (8, one([op("y", (1, 4), "identity(x = x)")])),
     "output is input": (9, one([op("y", (1, 4), "exp(x = x)")], outputs=["y", "x"])),
-    "matmul rank": (10, one([op("y", (1, 1, 1, 2, 2), "matmul(x = x, y = x)")],
-                            {"x": ("fp16", (1, 1, 1, 2, 2))})),
-    "matmul inner": (11, one([op("y", (1, 1), "matmul(x = x, y = z)")],
-                             {"x": ("fp16", (1, 40000)), "z": ("fp16", (40000, 1))})),
-    "inline transpose": (12, one([op("y", (2, 2), "matmul(x = x, y = z, transpose_x = bool(false))"
-                                     )], MATMUL_X)),
-    "bare inline": (12, one([op("y", (2, 2), "matmul(x = x, y = z, transpose_x = false)")],
-                            MATMUL_X)),
-    "run-time linear": (13, one([op("y", (1, 4), "linear(x = x, weight = w)")],
-                                {**X, "w": ("fp16", (4, 4))})),
-    "run-time conv batch": (14, one([op("y", (2, 1, 1, 1), "conv(x = x, weight = w)")],
-                                    {"x": ("fp16", (2, 1, 1, 1)), "w": ("fp16", (1, 1, 1, 1))})),
-    "pad batch": (15, one([const("p", "int32", [1, 0, 0, 0, 0, 0]),
-                           op("y", (2, 1, 1), "pad(x = x, pad = p)")], {"x": ("fp16", (1, 1, 1))})),
-    "no interleave": (16, one([const("a", "int32", 0),
-                               op("y", (2, 4), "concat(values = (x, x), axis = a)")])),
-    "conv width": (17, one([*CONV, op("y", (1, 1, 1, 4), "conv(x = x, weight = w)")],
-                           {"x": ("fp16", (1, 1, 1, 20))})),
-    "conv height": (18, one([const("w", "fp16", np.ones((1, 1, 32, 1))),
-                             op("y", (1, 1, 9, 1), "conv(x = x, weight = w)")],
-                            {"x": ("fp16", (1, 1, 40, 1))})),
-    "pool": (19, one([const("k", "int32", [1, 40]), const("t", "string", "valid"),
-                      op("y", (1, 1, 1, 11), "max_pool(x = x, kernel_sizes = k, pad_type = t)")],
-                     {"x": ("fp16", (1, 1, 1, 50))})),
+    "matmul rank": (
+        10,
+        one([op("y", (1, 1, 1, 2, 2), "matmul(x = x, y = x)")], {"x": ("fp16", (1, 1, 1, 2, 2))}),
+    ),
+    "matmul inner": (
+        11,
+        one(
+            [op("y", (1, 1), "matmul(x = x, y = z)")],
+            {"x": ("fp16", (1, 40000)), "z": ("fp16", (40000, 1))},
+        ),
+    ),
+    "inline transpose": (
+        12,
+        one([op("y", (2, 2), "matmul(x = x, y = z, transpose_x = bool(false))")], MATMUL_X),
+    ),
+    "bare inline": (
+        12,
+        one([op("y", (2, 2), "matmul(x = x, y = z, transpose_x = false)")], MATMUL_X),
+    ),
+    "run-time linear": (
+        13,
+        one([op("y", (1, 4), "linear(x = x, weight = w)")], {**X, "w": ("fp16", (4, 4))}),
+    ),
+    "run-time conv batch": (
+        14,
+        one(
+            [op("y", (2, 1, 1, 1), "conv(x = x, weight = w)")],
+            {"x": ("fp16", (2, 1, 1, 1)), "w": ("fp16", (1, 1, 1, 1))},
+        ),
+    ),
+    "pad batch": (
+        15,
+        one(
+            [const("p", "int32", [1, 0, 0, 0, 0, 0]), op("y", (2, 1, 1), "pad(x = x, pad = p)")],
+            {"x": ("fp16", (1, 1, 1))},
+        ),
+    ),
+    "no interleave": (
+        16,
+        one([const("a", "int32", 0), op("y", (2, 4), "concat(values = (x, x), axis = a)")]),
+    ),
+    "conv width": (
+        17,
+        one(
+            [*CONV, op("y", (1, 1, 1, 4), "conv(x = x, weight = w)")],
+            {"x": ("fp16", (1, 1, 1, 20))},
+        ),
+    ),
+    "conv height": (
+        18,
+        one(
+            [
+                const("w", "fp16", np.ones((1, 1, 32, 1))),
+                op("y", (1, 1, 9, 1), "conv(x = x, weight = w)"),
+            ],
+            {"x": ("fp16", (1, 1, 40, 1))},
+        ),
+    ),
+    "pool": (
+        19,
+        one(
+            [
+                const("k", "int32", [1, 40]),
+                const("t", "string", "valid"),
+                op("y", (1, 1, 1, 11), "max_pool(x = x, kernel_sizes = k, pad_type = t)"),
+            ],
+            {"x": ("fp16", (1, 1, 1, 50))},
+        ),
+    ),
     "gelu mode": (21, one([op("y", (1, 4), "gelu(x = x)")])),
-    "conv rank": (27, one([op("y", (1, 1, 1, 1, 1), "conv(x = x, weight = x)")],
-                          {"x": ("fp16", (1, 1, 1, 1, 1))})),
+    "conv rank": (
+        27,
+        one(
+            [op("y", (1, 1, 1, 1, 1), "conv(x = x, weight = x)")], {"x": ("fp16", (1, 1, 1, 1, 1))}
+        ),
+    ),
     "not modelled": (127, one([op("y", (1, 4), "topk(x = x)")])),
 }
 
@@ -198,21 +293,33 @@ def test_position_is_exact():
 
 
 def test_all_findings_are_listed():
-    text = one([op("a", (1, 4), "tan(x = x)"), op("b", (4, 4), "exp(x = a)"),
-                op("y", (1, 4), "add(x = q, y = x)")])
+    text = one(
+        [
+            op("a", (1, 4), "tan(x = x)"),
+            op("b", (4, 4), "exp(x = a)"),
+            op("y", (1, 4), "add(x = q, y = x)"),
+        ]
+    )
     assert [f.id for f in mil.check(text)] == ["ANE007", "ANE114", "ANE107"]
 
 
 def test_chip_limits_differ():
-    wide = one([const("w", "fp16", np.ones((1, 1, 1, 15))),
-                op("y", (1, 1, 1, 6), "conv(x = x, weight = w)")], {"x": ("fp16", (1, 1, 1, 20))})
+    wide = one(
+        [
+            const("w", "fp16", np.ones((1, 1, 1, 15))),
+            op("y", (1, 1, 1, 6), "conv(x = x, weight = w)"),
+        ],
+        {"x": ("fp16", (1, 1, 1, 20))},
+    )
     assert mil.check(wide, chip="M4") == []
     assert [f.id for f in mil.check(wide, chip="M1")] == ["ANE017"]
     sin = one([op("y", (1, 4), "sin(x = x)")])
     assert mil.check(sin, chip="M3") == []
     assert [f.id for f in mil.check(sin, chip="M2")] == ["ANE022"]
-    fp32 = one([const("d", "string", "fp16"), op("y", (1, 4), "cast(x = x, dtype = d)")],
-               {"x": ("fp32", (1, 4))})
+    fp32 = one(
+        [const("d", "string", "fp16"), op("y", (1, 4), "cast(x = x, dtype = d)")],
+        {"x": ("fp32", (1, 4))},
+    )
     assert mil.check(fp32, chip="M3") == []
     assert [f.id for f in mil.check(fp32, chip="M1")] == ["ANE025"]
     long = one([op("y", (1, 20000), "exp(x = x)")], {"x": ("fp16", (1, 20000))})
@@ -236,15 +343,27 @@ def patched(at, fmt, value):
     return bytes(data)
 
 
-@pytest.mark.parametrize("number,text,file", [
-    (119, with_blob(0), FILE), (119, with_blob(63), FILE), (119, with_blob(1 << 62), FILE),
-    (119, with_blob(192), FILE), (120, with_blob(128), FILE + bytes(64)), (120, with_blob(), b""),
-    (120, with_blob(), FILE[:100]), (119, with_blob(), FILE[:-1]),
-    (120, with_blob(), patched(64, "<I", 0)), (120, with_blob(), patched(68, "<I", 2)),
-    (120, with_blob(), patched(72, "<Q", 9)), (120, with_blob(), patched(72, "<Q", 2**64 - 1)),
-    (119, with_blob(), patched(80, "<Q", 2**64 - 64)), (119, with_blob(), patched(80, "<Q", 129)),
-    (120, with_blob(dims=(5,)), FILE), (120, with_blob(dtype="fp32"), FILE),
-])
+@pytest.mark.parametrize(
+    "number,text,file",
+    [
+        (119, with_blob(0), FILE),
+        (119, with_blob(63), FILE),
+        (119, with_blob(1 << 62), FILE),
+        (119, with_blob(192), FILE),
+        (120, with_blob(128), FILE + bytes(64)),
+        (120, with_blob(), b""),
+        (120, with_blob(), FILE[:100]),
+        (119, with_blob(), FILE[:-1]),
+        (120, with_blob(), patched(64, "<I", 0)),
+        (120, with_blob(), patched(68, "<I", 2)),
+        (120, with_blob(), patched(72, "<Q", 9)),
+        (120, with_blob(), patched(72, "<Q", 2**64 - 1)),
+        (119, with_blob(), patched(80, "<Q", 2**64 - 64)),
+        (119, with_blob(), patched(80, "<Q", 129)),
+        (120, with_blob(dims=(5,)), FILE),
+        (120, with_blob(dtype="fp32"), FILE),
+    ],
+)
 def test_blob_refused(number, text, file):
     found = [f.id for f in mil.check(text, blobs={PATH: file})]
     assert found[0] == f"ANE{number:03d}", found
@@ -302,30 +421,77 @@ def test_chip_files_have_the_same_keys():
 RICH = program(
     {"a0": ("fp16", (1, 8, 1, 40)), "a1": ("fp16", (1, 8, 1, 40))},
     [
-        const("ax", "int32", [-1]), const("k", "bool", True), const("p", "int32", [0, 1, 3, 2]),
-        const("i", "bool", False), const("c", "int32", 1), const("w", "fp16", np.ones((2, 16, 1, 3))),
-        const("s", "int32", [1, 2, 38]), const("m", "string", "EXACT"),
+        const("ax", "int32", [-1]),
+        const("k", "bool", True),
+        const("p", "int32", [0, 1, 3, 2]),
+        const("i", "bool", False),
+        const("c", "int32", 1),
+        const("w", "fp16", np.ones((2, 16, 1, 3))),
+        const("s", "int32", [1, 2, 38]),
+        const("m", "string", "EXACT"),
         op("t0", (1, 16, 1, 40), "concat(axis = c, interleave = i, values = (a0, a1))"),
         op("t1", (1, 2, 1, 38), "conv(x = t0, weight = w)"),
         op("t2", (1, 2, 38), "reshape(x = t1, shape = s)"),
         op("t3", (1, 2, 1), "reduce_sum(x = t2, axes = ax, keep_dims = k)"),
-        op("t4", (1, 2, 38), "real_div(x = t2, y = t3)"), op("t5", (1, 2, 38), "gelu(x = t4, mode = m)"),
+        op("t4", (1, 2, 38), "real_div(x = t2, y = t3)"),
+        op("t5", (1, 2, 38), "gelu(x = t4, mode = m)"),
         op("t6", (1, 8, 40, 1), "transpose(x = a0, perm = p)"),
     ],
     ["t5", "t6"],
 )
-FRAGMENTS = ["(", ")", "[", "]", "{", "}", "<", ">", ",", ";", "=", "->", "\0", '"', "-", "0", "-1",
-             "999999999999", "1e400", "tensor", "fp16", "bool", "int32", "x", "a0", "t2", "BLOBFILE",
-             "conv", "matmul", "const", "true", "1", "2", "65536", "concat", "slice_by_size", "4",
-             "reshape", "split", "gather", "pad", "tile"]
+FRAGMENTS = [
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "<",
+    ">",
+    ",",
+    ";",
+    "=",
+    "->",
+    "\0",
+    '"',
+    "-",
+    "0",
+    "-1",
+    "999999999999",
+    "1e400",
+    "tensor",
+    "fp16",
+    "bool",
+    "int32",
+    "x",
+    "a0",
+    "t2",
+    "BLOBFILE",
+    "conv",
+    "matmul",
+    "const",
+    "true",
+    "1",
+    "2",
+    "65536",
+    "concat",
+    "slice_by_size",
+    "4",
+    "reshape",
+    "split",
+    "gather",
+    "pad",
+    "tile",
+]
 
 
 def test_rich_program_is_valid():
     assert mil.check(RICH) == []
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=1500, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.data())
 def test_mutations_end_in_findings_or_results(draws):
     tokens = re.findall(r'"[^"]*"|\w+|->|\s+|.', RICH)
