@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The software ANE as a tool: judge and run MIL text from Python. Arrays come and go as contiguous bytes.
+// The software ANE as a tool: judge and run MIL text from Python. Arrays come and go as contiguous
+// bytes.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
@@ -19,7 +20,8 @@ using namespace software;  // NOLINT: this file is a thin layer over it
 using device::BoundaryTensor;
 using device::Surface;
 
-// The dict of a chip file: each key but name and family holds {"value": number or truth value, "source": text}.
+// The dict of a chip file: each key but name and family holds {"value": number or truth value,
+// "source": text}.
 StatusOr<ChipTraits> ReadChip(const nb::dict& chip) {
     std::map<std::string, double> values;
     std::string name = "?", family = "?";
@@ -51,20 +53,21 @@ device::Blobs ReadBlobs(const nb::dict& blobs) {
 
 // Messages quote the text, which need not be UTF-8.
 nb::object ToStr(const std::string& text) {
-    return nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()),
-                                          "replace"));
+    return nb::steal(
+        PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
 }
 
 nb::list ToTuples(const Findings& findings) {
     nb::list out;
     for (const Finding& f : findings) {
-        out.append(nb::make_tuple(RuleName(f.rule), f.position.line, f.position.column,
-                                  ToStr(f.message)));
+        out.append(
+            nb::make_tuple(RuleName(f.rule), f.position.line, f.position.column, ToStr(f.message)));
     }
     return out;
 }
 
-// Throws a Python RuntimeError whose args are (status code, message); jax_ane/mil.py makes the public errors of it.
+// Throws a Python RuntimeError whose args are (status code, message); jax_ane/mil.py makes the
+// public errors of it.
 [[noreturn]] void Raise(const Status& status) {
     nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), ToStr(status.message()));
     PyErr_SetObject(PyExc_RuntimeError, args.ptr());
@@ -208,8 +211,8 @@ class Program {
 
 void BindMil(nb::module_& m) {
     nb::class_<Program>(m, "MilProgram", "A MIL program loaded on the software ANE.")
-        .def(nb::init<const std::string&, const nb::dict&, const nb::dict&, bool>(), nb::arg("text"),
-             nb::arg("blobs"), nb::arg("chip"), nb::arg("exact"))
+        .def(nb::init<const std::string&, const nb::dict&, const nb::dict&, bool>(),
+             nb::arg("text"), nb::arg("blobs"), nb::arg("chip"), nb::arg("exact"))
         .def("run", &Program::Run, nb::arg("inputs"),
              "Maps {name: bytes} to {name: (dtype, dims, bytes)}.")
         .def_prop_ro("inputs", &Program::Inputs)
@@ -221,9 +224,8 @@ void BindMil(nb::module_& m) {
     m.def(
         "mil_run",
         [](const std::string& text, const nb::dict& inputs, const nb::dict& blobs,
-           const nb::dict& chip, bool exact) {
-            return Program(text, blobs, chip, exact).Run(inputs);
-        },
+           const nb::dict& chip,
+           bool exact) { return Program(text, blobs, chip, exact).Run(inputs); },
         nb::arg("text"), nb::arg("inputs"), nb::arg("blobs"), nb::arg("chip"),
         nb::arg("exact") = true, "Compiles, loads and runs a MIL program once.");
     m.def(
@@ -241,8 +243,9 @@ void BindMil(nb::module_& m) {
             if (!status.ok()) throw nb::value_error(status.message().c_str());
         },
         nb::arg("threads"), nb::arg("isa"), "Sets threads and instruction set for later loads.");
-    m.def("isa", [] { return std::string(CurrentEngine().kernels->isa); },
-          "The instruction set of the kernels in use.");
+    m.def(
+        "isa", [] { return std::string(CurrentEngine().kernels->isa); },
+        "The instruction set of the kernels in use.");
 }
 
 }  // namespace jax_ane::python

@@ -12,7 +12,8 @@ namespace {
 // From the definition of binary16.
 double Decode(Half h) {
     const int field = h >> 10 & 31, fraction = h & 1023;
-    const double m = field == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, field - 25);
+    const double m =
+        field == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, field - 25);
     return (h & 0x8000) != 0 ? -m : m;
 }
 

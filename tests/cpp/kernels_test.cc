@@ -47,9 +47,9 @@ std::vector<Half> Oracle(const GemmArgs& g) {
                                                                  : g.bias[j];
             MacAccumulator sum(MacStart(bias));
             for (int64_t k = 0; k < g.k; ++k) {
-                sum.Add(MacProduct(
-                    DecodeMac(g.a.data[i * g.a.row_stride + k * g.a.column_stride]),
-                    DecodeMac(g.b.data[k * g.b.row_stride + j * g.b.column_stride])));
+                sum.Add(
+                    MacProduct(DecodeMac(g.a.data[i * g.a.row_stride + k * g.a.column_stride]),
+                               DecodeMac(g.b.data[k * g.b.row_stride + j * g.b.column_stride])));
             }
             c.push_back(sum.ToHalf());
         }

@@ -59,8 +59,10 @@ TEST_CASE("random bytes in a blob file never crash") {
         std::memcpy(file.data() + 64, &sentinel, 4);
         file[68] = 1;
         for (size_t i = 72; i < 92; ++i) file[i] = random() % 3 == 0 ? random() & 255 : 0;
-        const auto found = mil::ReadBlob(file, 64, {mil::DType::kFp16, {1 + random() % 40}});
-        if (found.ok) CHECK(found.payload.data() + found.payload.size() <= file.data() + file.size());
+        const auto found =
+            mil::ReadBlob(file, 64, {mil::DType::kFp16, {1 + static_cast<int64_t>(random() % 40)}});
+        if (found.ok)
+            CHECK(found.payload.data() + found.payload.size() <= file.data() + file.size());
     }
 }
 

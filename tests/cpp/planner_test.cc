@@ -13,7 +13,8 @@ namespace jax_ane::software {
 namespace {
 
 std::string Program(const std::string& body, const std::string& outputs) {
-    return "program(1.3)\n{\nfunc main<ios18>(tensor<fp16, [4, 64]> x, tensor<fp16, [4, 5]> z) {\n" +
+    return "program(1.3)\n{\nfunc main<ios18>(tensor<fp16, [4, 64]> x, tensor<fp16, [4, 5]> z) "
+           "{\n" +
            body + "} -> (" + outputs + ");\n}\n";
 }
 
@@ -74,14 +75,15 @@ TEST_CASE("an operand that is returned is not overwritten") {
 }
 
 TEST_CASE("a broadcast operand is not overwritten through a view of itself") {
-    const Planned p = MakePlanned(Program(
-        "tensor<int32, [2]> s = const()[val = tensor<int32, [2]>([1, 5])];\n"
-        "tensor<int32, [2]> t = const()[val = tensor<int32, [2]>([5, 1])];\n"
-        "tensor<int32, [2]> b0 = const()[val = tensor<int32, [2]>([0, 0])];\n"
-        "tensor<fp16, [1, 5]> a = slice_by_size(x = z, begin = b0, size = s)[];\n"
-        "tensor<fp16, [5, 1]> v = reshape(x = a, shape = t)[];\n"
-        "tensor<fp16, [5, 5]> m = add(x = a, y = v)[];\n"
-        "tensor<fp16, [5, 5]> y = relu(x = m)[];\n", "y"));
+    const Planned p = MakePlanned(
+        Program("tensor<int32, [2]> s = const()[val = tensor<int32, [2]>([1, 5])];\n"
+                "tensor<int32, [2]> t = const()[val = tensor<int32, [2]>([5, 1])];\n"
+                "tensor<int32, [2]> b0 = const()[val = tensor<int32, [2]>([0, 0])];\n"
+                "tensor<fp16, [1, 5]> a = slice_by_size(x = z, begin = b0, size = s)[];\n"
+                "tensor<fp16, [5, 1]> v = reshape(x = a, shape = t)[];\n"
+                "tensor<fp16, [5, 5]> m = add(x = a, y = v)[];\n"
+                "tensor<fp16, [5, 5]> y = relu(x = m)[];\n",
+                "y"));
     CHECK(p.Shares("a", "v"));
     CHECK(!p.Shares("a", "m"));
 }
@@ -136,10 +138,10 @@ TEST_CASE("surfaces too small, too few or misaligned are the inference error and
     CHECK(y[0] == 0);
     CHECK(y[1] == 0x3C);  // exp(0) = 1
     std::memset(y, 7, sizeof y);
-    for (const Status& s : {status({x, 511}, {z, 256}, {y, 256}), status({x, 512}, {z, 40}, {y, 256}),
-                            status({x, 512}, {z, 256}, {y, 255}),
-                            status({x, 512}, {z, 256}, {y + 2, 300}),
-                            status({nullptr, 512}, {z, 256}, {y, 256})}) {
+    for (const Status& s :
+         {status({x, 511}, {z, 256}, {y, 256}), status({x, 512}, {z, 40}, {y, 256}),
+          status({x, 512}, {z, 256}, {y, 255}), status({x, 512}, {z, 256}, {y + 2, 300}),
+          status({nullptr, 512}, {z, 256}, {y, 256})}) {
         CHECK(!s.ok());
         CHECK(s.message().find("ANEProgramProcessRequestDirect() Failed with status=0x1d : "
                                "statusType=0x9: Program Inference error") == 0);

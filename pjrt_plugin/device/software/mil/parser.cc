@@ -42,7 +42,8 @@ bool FitsType(const Scalar& s, DType dtype) {
     return bits == 64 || (s.integer >= -half && s.integer < half);
 }
 
-// Recursive descent with one token of look-ahead. Every function returns false after the first error.
+// Recursive descent with one token of look-ahead. Every function returns false after the first
+// error.
 class Parser {
   public:
     Parser(std::string_view text, Findings* findings) : lexer_(text), findings_(findings) {
@@ -132,7 +133,8 @@ bool Parser::ParseDims(TensorType* type) {
         }
         if (!ParseNumber(&dim)) return false;
         if (dim.is_float || dim.integer <= 0) {
-            return Fail(Rule::kBadDimension, position, "a dimension must be a whole number above 0");
+            return Fail(Rule::kBadDimension, position,
+                        "a dimension must be a whole number above 0");
         }
         if (dim.integer > kMaxElements / elements) {
             return Fail(Rule::kTooLarge, position,
@@ -156,7 +158,8 @@ bool Parser::ParseType(TensorType* type) {
 
 bool Parser::ParseNumber(Scalar* scalar) {
     if (token_.kind != TokenKind::kNumber) return Unexpected("a number");
-    if (token_.text.size() > 400) return Fail(Rule::kNumber, token_.position, "the number is too long");
+    if (token_.text.size() > 400)
+        return Fail(Rule::kNumber, token_.position, "the number is too long");
     const std::string text(token_.text);
     const bool hex = text.find_first_of("xX") != std::string::npos;
     const bool real = text.find_first_of(hex ? ".pP" : ".eE") != std::string::npos;
@@ -172,7 +175,8 @@ bool Parser::ParseNumber(Scalar* scalar) {
         }
     } else {
         scalar->integer = std::strtoll(text.c_str(), &end, hex ? 16 : 10);
-        if (errno == ERANGE) return Fail(Rule::kNumber, token_.position, "the number is out of range");
+        if (errno == ERANGE)
+            return Fail(Rule::kNumber, token_.position, "the number is out of range");
     }
     if (end != text.c_str() + text.size()) {
         return Fail(Rule::kNumber, token_.position, Quoted(token_) + " is not a number");
@@ -274,7 +278,8 @@ bool Parser::ParseList(Value* value, int depth) {
     return Expect(")");
 }
 
-// buildInfo says which tools wrote the text; nothing here depends on it, so only its shape is checked.
+// buildInfo says which tools wrote the text; nothing here depends on it, so only its shape is
+// checked.
 bool Parser::SkipDict(Value* value) {
     value->kind = ValueKind::kDict;
     TensorType ignored;
@@ -392,9 +397,9 @@ bool Parser::ParseProgram(Program* program) {
     if (token_.kind != TokenKind::kNumber) return Unexpected("a version");
     Step();
     if (program->version != "1.0" && program->version != "1.3" && program->version != "1.5") {
-        return Fail(Rule::kVersion, version,
-                    "program version " + program->version.substr(0, 20) +
-                        " is unknown: use 1.0 or 1.3");
+        return Fail(
+            Rule::kVersion, version,
+            "program version " + program->version.substr(0, 20) + " is unknown: use 1.0 or 1.3");
     }
     if (!Expect(")")) return false;
     std::vector<Argument> attributes;
