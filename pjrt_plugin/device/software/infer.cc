@@ -4,52 +4,13 @@
 #include <set>
 #include <unordered_map>
 
+#include "device/software/argument_spec.h"
 #include "device/software/constants.h"
 #include "device/software/graph.h"
 #include "device/software/ops/op.h"
 
 namespace jax_ane::software {
 namespace {
-
-// One argument of an op's specification string.
-struct ArgumentSpec {
-    std::string name;
-    bool optional = false;
-    bool constant = false;
-    bool variadic = false;
-    char kind = 'h';
-};
-
-std::vector<ArgumentSpec> ParseSpec(std::string_view text) {
-    std::vector<ArgumentSpec> specs;
-    size_t at = 0;
-    while (at < text.size()) {
-        const size_t end = std::min(text.find(',', at), text.size());
-        ArgumentSpec spec;
-        for (size_t i = at; i < end; ++i) {
-            const char c = text[i];
-            if (c == ' ') continue;
-            if (c == '?')
-                spec.optional = true;
-            else if (c == '!')
-                spec.constant = true;
-            else if (c == '*')
-                spec.variadic = true;
-            else if (c == ':')
-                spec.kind = text[++i];
-            else
-                spec.name += c;
-        }
-        specs.push_back(std::move(spec));
-        at = end + 1;
-    }
-    return specs;
-}
-
-bool IsInteger(DType type) {
-    return type != DType::kFp16 && type != DType::kFp32 && type != DType::kBool &&
-           type != DType::kString;
-}
 
 class Builder {
   public:
