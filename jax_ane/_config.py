@@ -79,6 +79,7 @@ FLAGS: dict[str, Flag] = {
         Flag("numerics", str, "exact", "software ANE: the chip's bits, or fp16 storage with "
              "float32 sums", "compile", ("exact", "fast")),
         Flag("chip", str, "M4", "limits, quirks and costs to follow", "compile", _CHIPS),
+        Flag("num_devices", int, 1, "software engines to show as devices", "start"),
         Flag("placement", str, "auto", "auto: where it pays; ane: everything legal; host: nothing",
              "compile", ("auto", "ane", "host")),
         Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL and report"),
