@@ -117,7 +117,6 @@ struct KernelTable {
 // The scalar reference: every pointer set.
 const KernelTable& ReferenceKernels();
 
-
 // The table for an instruction set ("auto", "scalar", "avx2", "avx512", "neon"), or null if this
 // machine or build lacks it.
 const KernelTable* FindKernels(std::string_view isa);
