@@ -13,6 +13,7 @@ import contextlib
 import contextvars
 import dataclasses
 import difflib
+import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -110,9 +111,11 @@ class Config:
         self._environ = environ
         self._updates: dict[str, Any] = {}
         self._local: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar(
-            "jax_ane_config", default={}
+            "jax_ane_config",
+            default={},  # noqa: B039 (never mutated: each scope sets a new dict)
         )
         self._started: dict[str, Any] | None = None
+        self._jax_context: Any = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in FLAGS:
@@ -140,6 +143,7 @@ class Config:
         parsed = _flag(name).parse(value, name)
         self._check_started(name, parsed)
         self._updates[name] = parsed
+        self._tell_jax()
 
     @contextlib.contextmanager
     def __call__(self, **values: Any) -> Iterator[None]:
@@ -148,9 +152,39 @@ class Config:
             self._check_started(name, value)
         token = self._local.set({**self._local.get(), **parsed})
         try:
-            yield
+            with self._jax_scope():
+                yield
         finally:
             self._local.reset(token)
+
+    def local_flags(self) -> str:
+        """Returns the compile flags that a `with` block set on this thread, as JSON; "" for none."""
+        chosen = {n: v for n, v in self._local.get().items() if FLAGS[n].read == "compile"}
+        return json.dumps(chosen) if chosen else ""
+
+    def attach(self, jax_context: Any) -> None:
+        """Makes the compile flags part of the key of JAX's caches.
+
+        Args:
+            jax_context: what `jax.make_user_context(None)` returned. A program compiled under other
+                flags is then traced and compiled anew instead of being taken from a cache.
+        """
+        self._jax_context = jax_context
+        self._tell_jax()
+
+    def _jax_key(self, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...] | None:
+        """Returns what JAX's caches must tell apart; None when nothing was set in this process."""
+        chosen = [(n, v) for n, v in sorted(values.items()) if FLAGS[n].read == "compile"]
+        return tuple(chosen) or None
+
+    def _tell_jax(self) -> None:
+        if self._jax_context is not None:
+            self._jax_context.set_global(self._jax_key(self._updates))
+
+    def _jax_scope(self) -> contextlib.AbstractContextManager[Any]:
+        if self._jax_context is None:
+            return contextlib.nullcontext()
+        return self._jax_context(self._jax_key({**self._updates, **self._local.get()}))
 
     def values(self) -> dict[str, Any]:
         """Returns every flag's value in force."""
