@@ -66,6 +66,9 @@ class BoundProgram {
     struct Surfaces;
 
     BoundProgram() = default;
+    // Calls fn(index, port) -> Status for each port, on several threads; returns the first failure.
+    template <typename Fn>
+    Status ForEachPort(const std::vector<Port>& ports, Fn&& fn) const;
     StatusOr<std::shared_ptr<device::LoadedProgram>> Loaded();
     StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
     void ReturnSurfaces(std::unique_ptr<Surfaces> surfaces);
@@ -76,6 +79,8 @@ class BoundProgram {
     std::string name_;
     std::vector<Port> inputs_;
     std::vector<Port> outputs_;
+    int64_t input_bytes_ = 0;
+    int64_t output_bytes_ = 0;
     size_t arena_bytes_ = 0;
     size_t weight_bytes_ = 0;
 

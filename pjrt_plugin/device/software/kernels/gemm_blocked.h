@@ -374,18 +374,18 @@ void FastTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
     }
 }
 
-// Tiles of at most kTileRows x kTileColumns, smaller when there would be too few for the threads.
+// Tiles of at most kTileRows x kTileColumns.
 template <typename Isa, void (*kTile)(const GemmArgs&, const Tile&, Scratch<Isa>&)>
 void Run(const GemmArgs& g) {
     using G = Geometry<Isa>;
     const int64_t threads = g.pool == nullptr ? 1 : g.pool->size();
     const int64_t column_tiles = (g.n + G::kTileColumns - 1) / G::kTileColumns;
-    int64_t rows = G::kTileRows;
+    // As many row tiles as the threads can share evenly, all of nearly the same size.
+    int64_t pieces = (g.m + G::kTileRows - 1) / G::kTileRows;
     const int64_t wanted = threads > 1 ? 2 * threads : 1;
-    if ((g.m + rows - 1) / rows * column_tiles < wanted) {
-        const int64_t pieces = (wanted + column_tiles - 1) / column_tiles;
-        rows = std::min(rows, ((g.m + pieces - 1) / pieces + G::kRows - 1) / G::kRows * G::kRows);
-    }
+    if (pieces * column_tiles < wanted) pieces = (wanted + column_tiles - 1) / column_tiles;
+    const int64_t rows =
+        ((g.m + pieces - 1) / pieces + G::kRows - 1) / G::kRows * static_cast<int64_t>(G::kRows);
     const int64_t row_tiles = (g.m + rows - 1) / rows;
     auto* scratch = static_cast<Scratch<Isa>*>(g.scratch);
     ParallelFor(g.pool, row_tiles * column_tiles, 1, [&](int64_t begin, int64_t end, int slot) {
