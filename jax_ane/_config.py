@@ -4,7 +4,8 @@
 Each flag has one row in `FLAGS`; the environment variables, `update`, the context manager, the
 command line's listing and the docs are computed from it. Precedence: context manager, `update`,
 environment (`JAX_ANE_<NAME>`), default. A `start` flag is read when JAX creates the client and
-raises when it is changed afterwards; a `compile` flag is read at each compilation.
+raises when it is changed afterwards; a `compile` flag is read at each compilation. A program that
+JAX has compiled already keeps the values that it was compiled with.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import contextvars
 import dataclasses
 import difflib
 import os
+import types
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jax_ane._errors import AneWarning
+
 _TRUE = {"y", "yes", "t", "true", "on", "1"}
 _FALSE = {"n", "no", "f", "false", "off", "0"}
+_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 _CHIPS = tuple(sorted(p.stem for p in (Path(__file__).parent / "chips").glob("*.json")))
 
 
@@ -38,6 +43,15 @@ class Flag:
     @property
     def env(self) -> str:
         return f"JAX_ANE_{self.name.upper()}"
+
+    def values_text(self) -> str:
+        """Returns the values a user may give, the default first, in Markdown."""
+        if self.choices:
+            rest = [c for c in self.choices if c != self.default]
+            return ", ".join(f"`{choice}`" for choice in (self.default, *rest))
+        if self.type is bool:
+            return "`true`, `false`" if self.default else "`false`, `true`"
+        return f"`{self.default}`, a whole number" if self.type is int else "empty, any text"
 
     def parse(self, value: Any, source: str) -> Any:
         """Returns `value` as this flag's type, or raises with the name of its source."""
@@ -71,26 +85,34 @@ def _parse_int(value: Any, source: str) -> int:
     return parsed
 
 
-FLAGS: dict[str, Flag] = {
-    flag.name: flag
-    for flag in (
-        Flag("device", str, "auto", "which engine runs programs", "start",
-             ("auto", "software", "apple")),
-        Flag("numerics", str, "exact", "software ANE: the chip's bits, or fp16 storage with "
-             "float32 sums", "compile", ("exact", "fast")),
-        Flag("chip", str, "M4", "limits, quirks and costs to follow", "compile", _CHIPS),
-        Flag("placement", str, "auto", "auto: where it pays; ane: everything legal; host: nothing",
-             "compile", ("auto", "ane", "host")),
-        Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL and report"),
-        Flag("validate_ir", bool, False, "verify the MIL IR after every pass"),
-        Flag("disable_passes", str, "", "comma-separated names of passes to leave out"),
-        Flag("isa", str, "auto", "instruction set of the software ANE's kernels", "start",
-             ("auto", "scalar", "avx2", "avx512", "neon")),
-        Flag("threads", int, 0, "threads of the software ANE; 0 means one a core", "start"),
-        Flag("log_level", str, "error", "what goes to the logger `jax_ane`", "start",
-             ("error", "warn", "info", "debug")),
-    )
-}
+_ROWS = (
+    Flag("device", str, "auto", "which engine runs programs; `apple` is an error in this version",
+         "start", ("auto", "software", "apple")),
+    Flag("numerics", str, "exact", "exact: the chip's bits; fast: fp16 storage with float32 sums",
+         "compile", ("exact", "fast")),
+    Flag("chip", str, "M4", "whose limits and quirks to follow", "compile", _CHIPS),
+    Flag("placement", str, "auto", "auto: where it pays; ane: everything legal; host: nothing",
+         "compile", ("auto", "ane", "host")),
+    Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL, blobs and report"),
+    Flag("validate_ir", bool, False, "verify the MIL IR after every pass"),
+    Flag("disable_passes", str, "", "comma-separated names of passes to leave out"),
+    Flag("isa", str, "auto", "instruction set of the software ANE's kernels", "start",
+         ("auto", "scalar", "avx2", "avx512", "neon")),
+    Flag("threads", int, 0, "threads of the software ANE; 0 means one a core", "start"),
+    Flag("log_level", str, "error", "what goes to the logger `jax_ane`", "start",
+         ("error", "warn", "info", "debug")),
+)  # fmt: skip
+FLAGS: dict[str, Flag] = {flag.name: flag for flag in _ROWS}
+if len(FLAGS) != len(_ROWS):
+    raise RuntimeError("two flags have the same name")
+
+
+def flags_table() -> str:
+    """Returns the flags as a Markdown table; the README's table is this text."""
+    lines = ["| flag | values (default first) | read at | meaning |", "|---|---|---|---|"]
+    for flag in _ROWS:
+        lines.append(f"| `{flag.name}` | {flag.values_text()} | {flag.read} | {flag.help} |")
+    return "\n".join(lines)
 
 
 class Config:
@@ -108,8 +130,8 @@ class Config:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._updates: dict[str, Any] = {}
-        self._local: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar(
-            "jax_ane_config", default={}
+        self._local: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar(
+            "jax_ane_config", default=_NOTHING
         )
         self._started: dict[str, Any] | None = None
 
@@ -121,7 +143,7 @@ class Config:
     def get(self, name: str) -> Any:
         """Returns the value in force of flag `name`."""
         flag = _flag(name)
-        for values in (self._local.get(), self._updates):
+        for values in (self._started or {}, self._local.get(), self._updates):
             if name in values:
                 return values[name]
         if flag.env in self._environ:
@@ -167,17 +189,21 @@ class Config:
             if name.startswith("JAX_ANE_") and name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                warnings.warn(f"unknown environment variable {name}{hint}", stacklevel=2)
+                warnings.warn(
+                    f"unknown environment variable {name}{hint}", AneWarning, stacklevel=2
+                )
 
     def mark_started(self) -> None:
-        """Freezes the `start` flags: the client has read them."""
-        self._started = {n: self.get(n) for n, f in FLAGS.items() if f.read == "start"}
+        """Freezes the `start` flags at the values in force now: the engine has read them."""
+        if self._started is None:
+            self._started = {n: self.get(n) for n, f in FLAGS.items() if f.read == "start"}
 
     def _check_started(self, name: str, value: Any) -> None:
         if self._started is not None and name in self._started and self._started[name] != value:
             raise RuntimeError(
-                f"flag {name!r} is read when JAX creates the ane client, which has happened; "
-                f"set it (or {FLAGS[name].env}) before the first use of JAX"
+                f"flag {name!r} is read once, when the engine starts, and it has started with "
+                f"{self._started[name]!r}; set the flag (or {FLAGS[name].env}) before the first "
+                "use of JAX"
             )
 
 
