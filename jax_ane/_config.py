@@ -26,6 +26,8 @@ from jax_ane._errors import AneWarning
 _TRUE = {"y", "yes", "t", "true", "on", "1"}
 _FALSE = {"n", "no", "f", "false", "off", "0"}
 _NOTHING: Mapping[str, Any] = types.MappingProxyType({})
+# Variables with our prefix that are read elsewhere: by the notebook.
+_NOT_FLAGS = {"JAX_ANE_DEMO_EPOCHS"}
 _CHIPS = tuple(sorted(p.stem for p in (Path(__file__).parent / "chips").glob("*.json")))
 
 
@@ -184,7 +186,7 @@ class Config:
     def validate(self) -> None:
         """Reads every flag, so that a wrong environment variable is an error that names it."""
         self.values()
-        known = {flag.env for flag in FLAGS.values()}
+        known = {flag.env for flag in FLAGS.values()} | _NOT_FLAGS
         for name in self._environ:
             if name.startswith("JAX_ANE_") and name not in known:
                 near = difflib.get_close_matches(name, known, 1)

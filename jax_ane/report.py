@@ -3,15 +3,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import html
+import inspect
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax  # first: it quiets jaxlib's C++ logs, which jaxlib.mlir alone does not
+import jax.export
+from jaxlib.mlir import ir
+from jaxlib.mlir.dialects import stablehlo
+
+from jax_ane import _jax_internals, compiler
+from jax_ane.compiler import frontend
+from jax_ane.compiler.graph import Location
 from jax_ane.compiler.placement import OpRecord, Placement
 from jax_ane.compiler.programs import AneProgram
+
+_PACKAGE = Path(__file__).parent
+_SCRIPTS = ("jax-ane", "jax-ane.exe", "__main__.py")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,8 +61,10 @@ class Report:
         return self.placement.to_dict()
 
     def to_html(self) -> str:
-        """Returns a self-contained HTML fragment: summary, table of ops, programs."""
-        return _to_html(self.placement)
+        """Returns a self-contained HTML fragment: summary, table of ops, each program's MIL."""
+        from jax_ane import _report_html
+
+        return _report_html.render(self.placement)
 
     def __repr__(self) -> str:
         return self.to_text()
@@ -87,11 +102,15 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
 
     Args:
         fn: a JAX function, jitted or not (an `nnx.jit` one too).
-        *args: example arguments: arrays, or `jax.ShapeDtypeStruct`s.
+        *args: example arguments: arrays, or `jax.ShapeDtypeStruct`s. They may live on any device:
+            only their shapes and dtypes are read.
         **kwargs: keyword arguments of `fn`.
 
     Returns:
         The report; printing it shows the table.
+
+    Raises:
+        TypeError: `fn` cannot be called, or JAX cannot trace it with these arguments.
 
     Example:
         >>> import jax.numpy as jnp, jax_ane
@@ -99,27 +118,41 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
         >>> report.ane_flop_fraction > 0.9
         True
     """
-    return explain_program(_stablehlo(fn, args, kwargs))
+    report = _report(_stablehlo(fn, args, kwargs))
+    report.placement.ops[:] = [_with_user_line(op, fn) for op in report.placement.ops]
+    return report
 
 
 def explain_program(program: bytes | str) -> Report:
-    """Reports on a StableHLO program: artifact, bytecode or text.
+    """Reports on a program that is written down already.
+
+    Args:
+        program: StableHLO as text, bytecode or portable artifact, or what
+            `jax.export.export(...)(...).serialize()` returned.
 
     Raises:
-        ValueError: the bytes are not a program.
-    """
-    from jax_ane import compiler
+        ValueError: the bytes are no program.
 
-    return Report(compiler.compile(program, load=False).placement)
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jax_ane.report import explain_program
+        >>> text = jax.jit(lambda x: x @ x).lower(jnp.ones((64, 64))).as_text()
+        >>> explain_program(text).ane_flop_fraction
+        1.0
+    """
+    return _report(_readable(program))
 
 
 def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Lowered:
     """Returns the ANE programs of `fn(*args)` and its host module, without running it.
 
     Args:
-        fn: a JAX function, jitted or not.
-        *args: example arguments: arrays, or `jax.ShapeDtypeStruct`s.
-        **kwargs: keyword arguments of `fn`.
+        fn: as for `explain`.
+        *args: as for `explain`.
+        **kwargs: as for `explain`.
+
+    Raises:
+        TypeError: as for `explain`.
 
     Example:
         >>> import jax.numpy as jnp, jax_ane
@@ -127,51 +160,76 @@ def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Lowered:
         >>> "matmul" in programs[0].text
         True
     """
-    from jax_ane import compiler
-    from jax_ane.compiler import frontend
-
     compiled = compiler.compile(_stablehlo(fn, args, kwargs), load=False)
     return Lowered(compiled.placement.programs, str(frontend.parse(compiled.host_module)))
 
 
-def _stablehlo(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def _report(program: bytes | str) -> Report:
+    return Report(compiler.compile(program, load=False).placement)
+
+
+def _stablehlo(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """Traces `fn` for the platform `ane` and returns its StableHLO as bytecode."""
-    import jax
+    if not callable(fn):
+        raise TypeError(f"explain and lower want a function, got {type(fn).__name__}")
+    device = jax.devices("ane")[0]
 
-    from jax_ane import _jax_internals
+    def movable(leaf: Any) -> Any:
+        """Returns a stand-in for an array that is committed to another device."""
+        if not isinstance(leaf, jax.Array) or leaf.devices() == {device}:
+            return leaf
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
 
-    jitted = fn if hasattr(fn, "lower") else jax.jit(fn)
-    with jax.default_device(jax.devices("ane")[0]):
+    jitted: Any = fn if hasattr(fn, "lower") else jax.jit(fn)
+    args, kwargs = jax.tree.map(movable, (args, kwargs))
+    with jax.default_device(device):
         lowered = jitted.lower(*args, **kwargs)
     lowered = getattr(lowered, "lowered", lowered)  # flax wraps JAX's object
     return _jax_internals.module_to_bytecode(lowered.compiler_ir())
 
 
-_STYLE = (
-    "<style>.jax-ane td,.jax-ane th{text-align:left;padding:1px 8px;font-family:monospace;"
-    "font-size:12px}.jax-ane .ane{background:#e2f3e2}</style>"
-)
+def _with_user_line(op: OpRecord, fn: Any) -> OpRecord:
+    """Returns the record; what JAX adds outside of any line of `fn` gets the line of its `def`."""
+    ours = Path(op.location.file).name in _SCRIPTS or Path(op.location.file).parent == _PACKAGE
+    if op.location.file and not ours:
+        return op
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    if code is None:
+        return op
+    place = Location(code.co_filename, code.co_firstlineno, code.co_qualname)
+    return dataclasses.replace(op, location=place)
 
 
-def _to_html(placement: Placement) -> str:
-    rows = []
-    for op in placement.ops:
-        if op.reason.code == "constant":
-            continue
-        cells = (
-            op.placement, op.op.removeprefix("stablehlo."), op.result, str(op.location),
-            f"{op.flops:,}", op.reason.text, op.program or "",
-        )  # fmt: skip
-        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        rows.append(f'<tr class="{op.placement}">{body}</tr>')
-    head = "".join(
-        f"<th>{name}</th>" for name in ("place", "op", "result", "where", "FLOPs", "why", "program")
+def _readable(program: bytes | str) -> bytes | str:
+    """Returns a program that the compiler can read, unpacked from a `jax.export` artifact."""
+    data = program.encode() if isinstance(program, str) else program
+    diagnostics = _read_diagnostics(data)
+    if diagnostics is None:
+        return program
+    hint = ""
+    try:
+        return jax.export.deserialize(bytearray(data)).mlir_module_serialized
+    except ImportError as error:
+        hint = f" (if it is a jax.export artifact: {error})"
+    except Exception:  # of many types: flatbuffers checks nothing
+        pass
+    raise ValueError(
+        f"{len(data)} bytes are neither StableHLO nor a jax.export artifact: {diagnostics}{hint}"
     )
-    summary = (
-        f"{100 * placement.ane_flop_fraction:.2f} % of {placement.total_flops:,} FLOPs on the ANE "
-        f"in {len(placement.programs)} program(s), chip {html.escape(placement.chip)}"
-    )
-    return (
-        f'{_STYLE}<div class="jax-ane"><p>{summary}</p><table><tr>{head}</tr>'
-        f"{''.join(rows)}</table></div>"
-    )
+
+
+def _read_diagnostics(data: bytes) -> str | None:
+    """Returns why MLIR cannot read the program, with line and column, or None if it can."""
+    context = _jax_internals.make_ir_context()
+    context.allow_unregistered_dialects = True
+    with context.attach_diagnostic_handler(lambda _: True):  # or they go to stderr
+        if data.startswith(b"ML\xefR"):
+            with contextlib.suppress(ValueError, ir.MLIRError):
+                stablehlo.deserialize_portable_artifact(context, data)
+                return None
+        try:
+            ir.Module.parse(data, context=context)
+        except (ValueError, ir.MLIRError) as error:
+            text = " ".join(str(error).split()).removeprefix("Unable to parse module assembly: ")
+            return re.sub(r'"-":(\d+):(\d+)', r"line \1, column \2", text)
+    return None

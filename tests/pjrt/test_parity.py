@@ -24,7 +24,9 @@ PROGRAMS = {
     "gather": lambda x: x[jnp.array([1, 3]), ::2],
     "scatter": lambda x: x.at[jnp.array([1, 3])].add(2.0),
     "erf": lambda x: (jax.scipy.special.erf(x), lax.lgamma(x)),
-    "convolution": lambda x: lax.conv(x[None, None], x[None, None, :3, :3], (1, 1), "SAME"),
+    "convolution": lambda x: lax.conv(
+        x[None, None], x[None, None, :3, :3], (1, 1), "SAME", precision="highest"
+    ),
     "cumsum": lambda x: jnp.cumsum(x, 1),
 }
 LINALG = ["eigh", "svd", "qr", "cholesky", "inv", "det", "eig"]
