@@ -36,8 +36,14 @@ Blobs = Mapping[str, bytes] | str | Path
 
 _CHIPS = Path(__file__).parent / "chips"
 _PREFIX = "@model_path"
-_DTYPES = {"fp16": np.float16, "fp32": np.float32, "int8": np.int8, "uint8": np.uint8,
-           "int16": np.int16, "uint16": np.uint16}
+_DTYPES = {
+    "fp16": np.float16,
+    "fp32": np.float32,
+    "int8": np.int8,
+    "uint8": np.uint8,
+    "int16": np.int16,
+    "uint16": np.uint16,
+}
 _LOCATED = re.compile(r"InvalidMILProgram: (ANE\d+) at line (\d+), column (\d+)")
 _INVALID_ARGUMENT, _UNIMPLEMENTED = 3, 12
 
@@ -137,8 +143,9 @@ def evaluate(program: Any, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, np.
     wanted = {name: (dtype, tuple(dims)) for name, dtype, dims, *_ in program.inputs}
     unknown = sorted(set(inputs) - set(wanted))
     if unknown:
-        raise MilError(f"the program has no input {', '.join(unknown)}; it has "
-                       f"{', '.join(wanted) or 'none'}")
+        raise MilError(
+            f"the program has no input {', '.join(unknown)}; it has {', '.join(wanted) or 'none'}"
+        )
     packed = {}
     for name, (dtype, dims) in wanted.items():
         if name not in inputs:

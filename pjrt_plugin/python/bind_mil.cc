@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The software ANE as a tool: judge and run MIL text from Python. Arrays come and go as contiguous bytes.
+// The software ANE as a tool: judge and run MIL text from Python. Arrays come and go as contiguous
+// bytes.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdlib>
 #include <cstring>
-#include <tuple>
 
 #include "device/software/engine.h"
 #include "device/software/software_device.h"
@@ -22,12 +21,11 @@ using namespace software;  // NOLINT: this file is a thin layer over it
 using device::BoundaryTensor;
 using device::Surface;
 
-using FindingTuple = std::tuple<std::string, int, int, std::string>;
-
-std::vector<FindingTuple> ToTuples(const Findings& findings) {
-    std::vector<FindingTuple> out;
+nb::list ToTuples(const Findings& findings) {
+    nb::list out;
     for (const Finding& f : findings) {
-        out.emplace_back(RuleName(f.rule), f.position.line, f.position.column, f.message);
+        out.append(
+            nb::make_tuple(RuleName(f.rule), f.position.line, f.position.column, ToStr(f.message)));
     }
     return out;
 }
@@ -163,8 +161,8 @@ class Program {
 
 void BindMil(nb::module_& m) {
     nb::class_<Program>(m, "MilProgram", "A MIL program loaded on the software ANE.")
-        .def(nb::init<const std::string&, const nb::dict&, const nb::dict&, bool>(), nb::arg("text"),
-             nb::arg("blobs"), nb::arg("chip"), nb::arg("exact"))
+        .def(nb::init<const std::string&, const nb::dict&, const nb::dict&, bool>(),
+             nb::arg("text"), nb::arg("blobs"), nb::arg("chip"), nb::arg("exact"))
         .def("run", &Program::Run, nb::arg("inputs"),
              "Maps {name: bytes} to {name: (dtype, dims, bytes)}.")
         .def_prop_ro("inputs", &Program::Inputs)
@@ -176,9 +174,8 @@ void BindMil(nb::module_& m) {
     m.def(
         "mil_run",
         [](const std::string& text, const nb::dict& inputs, const nb::dict& blobs,
-           const nb::dict& chip, bool exact) {
-            return Program(text, blobs, chip, exact).Run(inputs);
-        },
+           const nb::dict& chip,
+           bool exact) { return Program(text, blobs, chip, exact).Run(inputs); },
         nb::arg("text"), nb::arg("inputs"), nb::arg("blobs"), nb::arg("chip"),
         nb::arg("exact") = true, "Compiles, loads and runs a MIL program once.");
     m.def(
@@ -196,8 +193,9 @@ void BindMil(nb::module_& m) {
             if (!status.ok()) throw nb::value_error(status.message().c_str());
         },
         nb::arg("threads"), nb::arg("isa"), "Sets threads and instruction set for later loads.");
-    m.def("isa", [] { return std::string(CurrentEngine().kernels->isa); },
-          "The instruction set of the kernels in use.");
+    m.def(
+        "isa", [] { return std::string(CurrentEngine().kernels->isa); },
+        "The instruction set of the kernels in use.");
 }
 
 }  // namespace jax_ane::python

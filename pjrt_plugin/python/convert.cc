@@ -37,8 +37,13 @@ device::Blobs ReadBlobs(const nb::dict& blobs) {
     return out;
 }
 
+nb::object ToStr(const std::string& text) {
+    return nb::steal(
+        PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
 void Raise(const Status& status) {
-    nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), status.message());
+    nb::tuple args = nb::make_tuple(static_cast<int>(status.code()), ToStr(status.message()));
     PyErr_SetObject(PyExc_RuntimeError, args.ptr());
     throw nb::python_error();
 }

@@ -4,6 +4,8 @@
 
 #include <nanobind/nanobind.h>
 
+#include <string>
+
 #include "device/device.h"
 #include "device/software/chip_traits.h"
 #include "util/status.h"
@@ -16,6 +18,9 @@ StatusOr<software::ChipTraits> ReadChip(const nanobind::dict& chip);
 
 // {path as written in the text: bytes}.
 device::Blobs ReadBlobs(const nanobind::dict& blobs);
+
+// A message as str; it may quote text that is not UTF-8.
+nanobind::object ToStr(const std::string& text);
 
 // Throws a Python RuntimeError whose args are (status code, message); jax_ane/mil.py and the compiler
 // make the public errors of it.

@@ -68,7 +68,7 @@ inline Half DoubleToHalfAway(double d) {
     const Half sign = std::signbit(d) ? 0x8000 : 0;
     const double m = std::fabs(d);
     if (m >= 65520.0) return sign | kHalfInf;
-    if (m < 0x1p-14) return sign | static_cast<Half>(std::floor(m * 0x1p24 + 0.5));
+    if (m < 0x1p-14) return sign | static_cast<Half>(std::round(m * 0x1p24));
     const uint64_t bits = std::bit_cast<uint64_t>(m) + (uint64_t{1} << 41);
     return sign | static_cast<Half>((bits >> 42) - (uint64_t{1008} << 10));
 }

@@ -25,15 +25,15 @@ struct ChipTraits {
     int64_t max_loaded_programs = 128;
     int64_t queue_depth = 127;
     int64_t long_reduction = 384;  // sums of this many terms go by the transpose route
-    bool slice_hazard = false;     // slices that start inside the last axis turn |x| > 4094 into inf
-    bool winograd = false;         // dense 3x3 stride-1 convolutions use F(2,3)
-    bool float32_border = true;    // fp32 inputs and outputs with a cast
-    bool native_sin = true;        // sin and cos exist
-    bool late_softplus = false;    // softplus collapses at ln 65504 instead of ln 32768
+    bool slice_hazard = false;   // slices that start inside the last axis turn |x| > 4094 into inf
+    bool winograd = false;       // dense 3x3 stride-1 convolutions use F(2,3)
+    bool float32_border = true;  // fp32 inputs and outputs with a cast
+    bool native_sin = true;      // sin and cos exist
+    bool late_softplus = false;  // softplus collapses at ln 65504 instead of ln 32768
 };
 
-// Reads the keys of a chip file; `values` maps each key to its number (truth values as 0 and 1). Unknown keys are for
-// others (costs, rates) and are passed over.
+// Reads the keys of a chip file; `values` maps each key to its number (truth values as 0 and 1).
+// Unknown keys are for others (costs, rates) and are passed over.
 StatusOr<ChipTraits> MakeChipTraits(const std::string& name, const std::string& family,
                                     const std::map<std::string, double>& values);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The numbers of all refusals. jax_ane/compiler/constraints.json holds a row for each (a test compares the two):
-// ANE001-ANE099 are rules of the chip and its compiler, ANE100 and up are MIL syntax and type errors.
+// The numbers of all refusals. jax_ane/compiler/constraints.json holds a row for each (a test
+// compares the two): ANE001-ANE099 are rules of the chip and its compiler, ANE100 and up are MIL
+// syntax and type errors.
 #pragma once
 
 #include <cstdio>

@@ -16,7 +16,8 @@ struct Engine {
     std::shared_ptr<ThreadPool> pool;
 };
 
-// The process's engine; made on first use from the last ConfigureEngine, or from all cores and the best kernels.
+// The process's engine; made on first use from the last ConfigureEngine, or from all cores and the
+// best kernels.
 Engine CurrentEngine();
 
 // Sets threads (0: one a core) and isa ("auto", "scalar", ...) for programs loaded from now on.

@@ -32,10 +32,10 @@ struct GraphValue {
     Position position;
     std::optional<ConstData> constant;
     bool is_input = false;
-    bool is_broken = false;   // its definition was refused: do not look inside, do not report again
+    bool is_broken = false;  // its definition was refused: do not look inside, do not report again
     bool is_deferred = false;  // a constant that a constexpr op makes when the program is loaded
-    bool is_literal = false;  // an argument's inline literal
-    int producer = -1;        // index of the node, or -1 for inputs and constants
+    bool is_literal = false;   // an argument's inline literal
+    int producer = -1;         // index of the node, or -1 for inputs and constants
 };
 
 // One operation that runs; constants are values, not nodes.
@@ -55,7 +55,8 @@ struct Graph {
     std::vector<int> outputs;  // return order
 };
 
-// Resolves, infers and checks a parsed program. Every refusal lands in `findings`; a graph is returned only without any.
+// Resolves, infers and checks a parsed program. Every refusal lands in `findings`; a graph is
+// returned only without any.
 std::optional<Graph> BuildGraph(const mil::Program& program, const device::Blobs& blobs,
                                 const ChipTraits& chip, Findings* findings);
 

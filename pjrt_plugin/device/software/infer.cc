@@ -1,49 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names to values, arguments against each op's specification, declared result types against inferred ones.
+// Names to values, arguments against each op's specification, declared result types against
+// inferred ones.
 #include <set>
 #include <unordered_map>
 
+#include "device/software/argument_spec.h"
 #include "device/software/constants.h"
 #include "device/software/graph.h"
 #include "device/software/ops/op.h"
 
 namespace jax_ane::software {
 namespace {
-
-// One argument of an op's specification string.
-struct ArgumentSpec {
-    std::string name;
-    bool optional = false;
-    bool constant = false;
-    bool variadic = false;
-    char kind = 'h';
-};
-
-std::vector<ArgumentSpec> ParseSpec(std::string_view text) {
-    std::vector<ArgumentSpec> specs;
-    size_t at = 0;
-    while (at < text.size()) {
-        const size_t end = std::min(text.find(',', at), text.size());
-        ArgumentSpec spec;
-        for (size_t i = at; i < end; ++i) {
-            const char c = text[i];
-            if (c == ' ') continue;
-            if (c == '?') spec.optional = true;
-            else if (c == '!') spec.constant = true;
-            else if (c == '*') spec.variadic = true;
-            else if (c == ':') spec.kind = text[++i];
-            else spec.name += c;
-        }
-        specs.push_back(std::move(spec));
-        at = end + 1;
-    }
-    return specs;
-}
-
-bool IsInteger(DType type) {
-    return type != DType::kFp16 && type != DType::kFp32 && type != DType::kBool &&
-           type != DType::kString;
-}
 
 class Builder {
   public:
@@ -237,16 +204,32 @@ bool Builder::CheckKind(const std::string& op, const ArgumentSpec& spec, const G
     bool good = true;
     const char* wanted = "";
     switch (spec.kind) {
-        case 'h': good = type == DType::kFp16; wanted = "fp16"; break;
-        case 'b': good = type == DType::kBool; wanted = "bool"; break;
-        case 'i': good = IsInteger(type) && mil::DTypeBits(type) >= 8; wanted = "integers"; break;
+        case 'h':
+            good = type == DType::kFp16;
+            wanted = "fp16";
+            break;
+        case 'b':
+            good = type == DType::kBool;
+            wanted = "bool";
+            break;
+        case 'i':
+            good = IsInteger(type) && mil::DTypeBits(type) >= 8;
+            wanted = "integers";
+            break;
         case 'n':
             good = IsInteger(type) && mil::DTypeBits(type) >= 8 && value.type.dims.empty();
             wanted = "an integer scalar";
             break;
-        case 's': good = type == DType::kString && value.type.dims.empty(); wanted = "a string"; break;
-        case 'r': good = type == DType::kFp16 || type == DType::kFp32; wanted = "fp16"; break;
-        default: break;
+        case 's':
+            good = type == DType::kString && value.type.dims.empty();
+            wanted = "a string";
+            break;
+        case 'r':
+            good = type == DType::kFp16 || type == DType::kFp32;
+            wanted = "fp16";
+            break;
+        default:
+            break;
     }
     // A constant that does not exist yet can be an operand, but nothing that shapes depend on.
     if (value.is_deferred && spec.kind != 'h' && (spec.kind != 'a' || spec.constant)) good = false;
@@ -263,8 +246,8 @@ bool Builder::BindArgument(const mil::Argument& argument, const ArgumentSpec& sp
                            bool is_constexpr, GraphNode* node) {
     std::vector<int> indices;
     const bool list = spec.variadic && argument.value.kind == mil::ValueKind::kList;
-    const std::vector<mil::Value> one = list ? std::vector<mil::Value>{}
-                                             : std::vector<mil::Value>{argument.value};
+    const std::vector<mil::Value> one =
+        list ? std::vector<mil::Value>{} : std::vector<mil::Value>{argument.value};
     for (const mil::Value& value : list ? argument.value.list : one) {
         const int index = Resolve(value, spec, is_constexpr, node->name);
         if (index < 0 || !CheckKind(node->name, spec, graph_.values[static_cast<size_t>(index)],
@@ -376,9 +359,10 @@ void Builder::BuildOutputs(const mil::Program& program) {
             Refuse(Rule::kDuplicateName, output.position, output.name + " is returned twice");
         } else {
             if (graph_.values[static_cast<size_t>(it->second)].is_input) {
-                Refuse(Rule::kOutputIsInput, output.position,
-                       "output " + output.name +
-                           " is an input itself: the compiler crashes, so put an operation between");
+                Refuse(
+                    Rule::kOutputIsInput, output.position,
+                    "output " + output.name +
+                        " is an input itself: the compiler crashes, so put an operation between");
             }
             graph_.outputs.push_back(it->second);
         }

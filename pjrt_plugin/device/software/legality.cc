@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The chip's rules on every tensor and on the program's border. Rules of single operations live with the operations.
+// The chip's rules on every tensor and on the program's border. Rules of single operations live
+// with the operations.
 #include "device/software/graph.h"
 
 namespace jax_ane::software {
@@ -20,13 +21,14 @@ void CheckTensor(const GraphValue& value, const ChipTraits& chip, Findings* find
         // Axes count as [batch, depth, channels, height, width] from the right.
         const bool batch = i == 0 && rank >= 4;
         const bool channels = rank >= 3 && i == rank - 3 && !batch;
-        const int64_t limit =
-            batch ? chip.max_batch : channels ? chip.max_channels : chip.max_axis;
+        const int64_t limit = batch ? chip.max_batch : channels ? chip.max_channels : chip.max_axis;
         if (dims[static_cast<size_t>(i)] <= limit) continue;
-        refuse(batch ? Rule::kBatch : channels ? Rule::kChannels : Rule::kAxisLength,
-               "axis " + std::to_string(i) + " has " + std::to_string(dims[static_cast<size_t>(i)]) +
-                   " elements where " + chip.name + " takes " + std::to_string(limit) +
-                   ": split it");
+        refuse(batch      ? Rule::kBatch
+               : channels ? Rule::kChannels
+                          : Rule::kAxisLength,
+               "axis " + std::to_string(i) + " has " +
+                   std::to_string(dims[static_cast<size_t>(i)]) + " elements where " + chip.name +
+                   " takes " + std::to_string(limit) + ": split it");
     }
 }
 
@@ -51,9 +53,9 @@ void CheckBorder(const GraphValue& value, const char* what, const ChipTraits& ch
         findings->push_back({Rule::kBorderType, value.position,
                              head + ": no program passes this type at its border: use fp16"});
     } else if (value.type.dtype == DType::kFp32 && !chip.float32_border) {
-        findings->push_back({Rule::kFloatBorder, value.position,
-                             head + ": " + chip.name +
-                                 " fails on fp32 borders: use fp16 and convert on the CPU"});
+        findings->push_back(
+            {Rule::kFloatBorder, value.position,
+             head + ": " + chip.name + " fails on fp32 borders: use fp16 and convert on the CPU"});
     }
 }
 

@@ -198,7 +198,8 @@ Step CopyRows(const device::BoundaryTensor& t, Ref surface, Ref dense, bool in) 
         auto* padded = run.At<uint8_t>(surface);
         auto* packed = run.At<uint8_t>(dense);
         if (stride == row) {
-            std::memcpy(in ? packed : padded, in ? padded : packed, row * static_cast<size_t>(rows));
+            std::memcpy(in ? packed : padded, in ? padded : packed,
+                        row * static_cast<size_t>(rows));
             return;
         }
         for (int64_t r = 0; r < rows; ++r, padded += stride, packed += row) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checked graph to something that runs: where each value lies, and the steps in order. Made once, at load.
+// A checked graph to something that runs: where each value lies, and the steps in order. Made once,
+// at load.
 #pragma once
 
 #include <functional>
@@ -12,7 +13,8 @@
 
 namespace jax_ane::software {
 
-// Bases of a run: 0 is the arena, 1 + i the surface of input i, 1 + inputs + j that of output j (declaration order).
+// Bases of a run: 0 is the arena, 1 + i the surface of input i, 1 + inputs + j that of output j
+// (declaration order).
 struct Plan {
     std::vector<Step> steps;
     size_t arena_bytes = 0;
@@ -24,7 +26,8 @@ struct Plan {
     std::vector<Ref> refs;
 };
 
-// `attributes` gives the border's strides. Constants are copied, so later changes of the blobs do nothing.
+// `attributes` gives the border's strides. Constants are copied, so later changes of the blobs do
+// nothing.
 StatusOr<Plan> MakePlan(const Graph& graph, const device::ProgramAttributes& attributes,
                         const ChipTraits& chip, NumericsMode mode, const Engine& engine);
 

@@ -25,12 +25,18 @@ constexpr char kInferenceError[] =
 
 device::ElementType BorderType(DType type) {
     switch (type) {
-        case DType::kFp32: return device::ElementType::kFp32;
-        case DType::kInt8: return device::ElementType::kInt8;
-        case DType::kUint8: return device::ElementType::kUint8;
-        case DType::kInt16: return device::ElementType::kInt16;
-        case DType::kUint16: return device::ElementType::kUint16;
-        default: return device::ElementType::kFp16;
+        case DType::kFp32:
+            return device::ElementType::kFp32;
+        case DType::kInt8:
+            return device::ElementType::kInt8;
+        case DType::kUint8:
+            return device::ElementType::kUint8;
+        case DType::kInt16:
+            return device::ElementType::kInt16;
+        case DType::kUint16:
+            return device::ElementType::kUint16;
+        default:
+            return device::ElementType::kFp16;
     }
 }
 
@@ -99,8 +105,8 @@ std::vector<int> Slots(const std::vector<BoundaryTensor>& tensors,
                        const std::vector<std::string>& symbols) {
     std::vector<int> slots;
     for (const BoundaryTensor& t : tensors) {
-        slots.push_back(static_cast<int>(
-            std::find(symbols.begin(), symbols.end(), t.symbol) - symbols.begin()));
+        slots.push_back(static_cast<int>(std::find(symbols.begin(), symbols.end(), t.symbol) -
+                                         symbols.begin()));
     }
     return slots;
 }
@@ -143,8 +149,7 @@ void SoftwareLoaded::ReturnState(std::unique_ptr<RunState> state) {
 Status SoftwareLoaded::CheckSurfaces(const char* what, std::span<const Surface> surfaces,
                                      const std::vector<BoundaryTensor>& tensors,
                                      const std::vector<int>& slots) {
-    const std::string head = std::string(kInferenceError) + " (" +
-                             RuleName(Rule::kSurface) + ": ";
+    const std::string head = std::string(kInferenceError) + " (" + RuleName(Rule::kSurface) + ": ";
     if (surfaces.size() != tensors.size()) {
         return InvalidArgument(head + std::to_string(surfaces.size()) + " " + what +
                                " surfaces for " + std::to_string(tensors.size()) + " symbols)");
@@ -178,7 +183,8 @@ Status SoftwareLoaded::Evaluate(std::span<const Surface> inputs, std::span<const
         state->bases[1 + input_count + j] =
             static_cast<uint8_t*>(outputs[static_cast<size_t>(output_slots_[j])].data);
     }
-    // Results may be written while inputs are still read, so an input under an output is copied first.
+    // Results may be written while inputs are still read, so an input under an output is copied
+    // first.
     std::vector<std::unique_ptr<uint8_t, FreeDeleter>> copies;
     for (size_t i = 0; i < input_count; ++i) {
         auto* data = static_cast<uint8_t*>(inputs[static_cast<size_t>(input_slots_[i])].data);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The software ANE as a device: the chip's limits, its layouts, its symbol order, its errors, and its arithmetic.
+// The software ANE as a device: the chip's limits, its layouts, its symbol order, its errors, and
+// its arithmetic.
 #pragma once
 
 #include <memory>
@@ -15,7 +16,8 @@ namespace jax_ane::software {
 std::unique_ptr<device::Device> MakeSoftwareDevice(const ChipTraits& chip, NumericsMode mode);
 
 // Parses and checks only: all refusals, in the order of the text (parsing stops at its first).
-Findings CheckProgram(std::string_view mil_text, const device::Blobs& blobs, const ChipTraits& chip);
+Findings CheckProgram(std::string_view mil_text, const device::Blobs& blobs,
+                      const ChipTraits& chip);
 
 // The layouts that the loaded program of a graph reports: 64-byte rows, symbols sorted by name.
 device::ProgramAttributes MakeAttributes(const Graph& graph);

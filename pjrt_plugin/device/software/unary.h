@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every unary operation on fp16 as a table of its 65,536 results, made once a process for each set of parameters.
+// Every unary operation on fp16 as a table of its 65,536 results, made once a process for each set
+// of parameters.
 #pragma once
 
 #include <array>
@@ -14,13 +15,16 @@ using UnaryTable = std::array<Half, 65536>;
 
 // What a unary operation depends on beside its operand.
 struct UnaryParameters {
-    double alpha = 0;    // leaky_relu, elu, clip's minimum, epsilon of rsqrt, log and inverse, pow's exponent
-    double beta = 0;     // clip's maximum
-    bool late_softplus = false;  // H17 and later: softplus collapses at ln 65504, before at ln 32768
+    double alpha =
+        0;  // leaky_relu, elu, clip's minimum, epsilon of rsqrt, log and inverse, pow's exponent
+    double beta = 0;  // clip's maximum
+    bool late_softplus =
+        false;  // H17 and later: softplus collapses at ln 65504, before at ln 32768
     bool operator==(const UnaryParameters&) const = default;
 };
 
-// The operation's result for one operand: the chip's bits (exact), or float32 and ties to even (fast).
+// The operation's result for one operand: the chip's bits (exact), or float32 and ties to even
+// (fast).
 using UnaryFunction = Half (*)(Half x, const UnaryParameters& parameters);
 
 // Null when `op` is not a unary operation. `op` is MIL's name.

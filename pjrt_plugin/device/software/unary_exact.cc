@@ -18,8 +18,9 @@ double Read(Half h) { return PlanarFloat(h); }
 Half Write(double d) { return DoubleToHalfAway(d); }
 Half Negate(Half h) { return h ^ 0x8000; }
 
-// The value at `position` (in segments from the first knot; the fraction is exact), walking from the knot nearer zero:
-// from the left one, or from the right one when `from_right`. Three roundings, as the hardware does it.
+// The value at `position` (in segments from the first knot; the fraction is exact), walking from
+// the knot nearer zero: from the left one, or from the right one when `from_right`. Three
+// roundings, as the hardware does it.
 Half Interpolate(std::span<const Half> table, double position, bool from_right) {
     const int last = static_cast<int>(table.size()) - 1;
     const int i = std::min(static_cast<int>(position), last);
@@ -71,7 +72,8 @@ Half Exp2Of(double t) {
     if (t >= 16) return kHalfInf;
     if (t < -26) return 0;
     const double n = std::floor(t);
-    return Write(std::ldexp(Read(Interpolate(kExpTable, (t - n) * 32, false)), static_cast<int>(n)));
+    return Write(
+        std::ldexp(Read(Interpolate(kExpTable, (t - n) * 32, false)), static_cast<int>(n)));
 }
 Half Exp2(Half h, const Parameters&) { return Exp2Of(Read(h)); }
 Half Exp(Half h, const Parameters&) {
@@ -114,7 +116,8 @@ Half Rsqrt(Half h, const Parameters& p) {
     return Write(std::ldexp(Read(Interpolate(kRsqrtTable, (m - 0.5) * 16, false)), -e));
 }
 
-// Bounded: the table's last sixteenth of an octave is unknown, so this is the correctly rounded logarithm.
+// Bounded: the table's last sixteenth of an octave is unknown, so this is the correctly rounded
+// logarithm.
 Half Log(Half h, const Parameters& p) {
     const double x = Shifted(h, p);
     if (x == 0) return Write(-45440);
@@ -168,7 +171,8 @@ Half Silu(Half h, const Parameters&) {
     return TwoSided(kSiluTable, x, 0.5);
 }
 
-// Bounded: correctly rounded up to where the chip's exponential overflows and the result collapses to 0.
+// Bounded: correctly rounded up to where the chip's exponential overflows and the result collapses
+// to 0.
 Half Softplus(Half h, const Parameters& p) {
     const double x = Read(h);
     if (x >= std::log(p.late_softplus ? 65504.0 : 32768.0)) return 0;
@@ -188,7 +192,8 @@ Half Sign(Half h, const Parameters&) {
 Half Floor(Half h, const Parameters&) { return Write(std::floor(Read(h))); }
 Half Ceil(Half h, const Parameters&) { return Write(std::ceil(Read(h))); }
 
-// Half away from zero; from 1024 on the chip adds one half in fp16, which rounds up (1024 becomes 1025).
+// Half away from zero; from 1024 on the chip adds one half in fp16, which rounds up (1024 becomes
+// 1025).
 Half Round(Half h, const Parameters&) {
     const double x = Read(h), m = std::fabs(x);
     const double y = std::floor(m >= 1024 ? Read(Write(m + 0.5)) : m + 0.5);
@@ -233,14 +238,40 @@ const struct {
     const char* name;
     UnaryFunction function;
 } kRows[] = {
-    {"abs", Abs}, {"atan", Atan}, {"ceil", Ceil}, {"clamped_relu", ClampedRelu}, {"clip", Clip},
-    {"cos", Cos}, {"divide_by", DivideBy}, {"elu", Elu}, {"erf", Erf}, {"exp", Exp}, {"exp2", Exp2}, {"floor", Floor},
-    {"gelu", Gelu}, {"inverse", Inverse}, {"leaky_relu", LeakyRelu},
-    {"linear_activation", LinearActivation}, {"log", Log}, {"pow_scalar", PowScalar},
-    {"relu", Relu}, {"relu6", Relu6}, {"round", Round}, {"rsqrt", Rsqrt},
-    {"scaled_tanh", ScaledTanh}, {"sigmoid", Sigmoid}, {"sigmoid_hard", SigmoidHard},
-    {"sign", Sign}, {"silu", Silu}, {"sin", Sin}, {"softplus", Softplus}, {"softsign", Softsign},
-    {"sqrt", Sqrt}, {"square", Square}, {"tanh", Tanh}, {"threshold", Threshold},
+    {"abs", Abs},
+    {"atan", Atan},
+    {"ceil", Ceil},
+    {"clamped_relu", ClampedRelu},
+    {"clip", Clip},
+    {"cos", Cos},
+    {"divide_by", DivideBy},
+    {"elu", Elu},
+    {"erf", Erf},
+    {"exp", Exp},
+    {"exp2", Exp2},
+    {"floor", Floor},
+    {"gelu", Gelu},
+    {"inverse", Inverse},
+    {"leaky_relu", LeakyRelu},
+    {"linear_activation", LinearActivation},
+    {"log", Log},
+    {"pow_scalar", PowScalar},
+    {"relu", Relu},
+    {"relu6", Relu6},
+    {"round", Round},
+    {"rsqrt", Rsqrt},
+    {"scaled_tanh", ScaledTanh},
+    {"sigmoid", Sigmoid},
+    {"sigmoid_hard", SigmoidHard},
+    {"sign", Sign},
+    {"silu", Silu},
+    {"sin", Sin},
+    {"softplus", Softplus},
+    {"softsign", Softsign},
+    {"sqrt", Sqrt},
+    {"square", Square},
+    {"tanh", Tanh},
+    {"threshold", Threshold},
     {"thresholded_relu", ThresholdedRelu},
 };
 

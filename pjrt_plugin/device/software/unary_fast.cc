@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real functions in float64, rounded to float32 and then, ties to even, to fp16: the `fast` mode.
+// The real functions in float64, rounded to float32 and then, ties to even, to fp16: the `fast`
+// mode.
 #include <cmath>
 
 #include "device/software/unary_exact.h"
@@ -9,7 +10,8 @@ namespace {
 
 using Parameters = UnaryParameters;
 
-// double -> float -> fp16, with odd rounding in between so that the two steps cannot land on a false tie.
+// double -> float -> fp16, with odd rounding in between so that the two steps cannot land on a
+// false tie.
 Half Store(double d) {
     float f = static_cast<float>(d);
     if (static_cast<double>(f) != d && std::isfinite(f) && d == d) {
@@ -27,13 +29,11 @@ double RoundAway(double x) { return std::round(x); }
 double Sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 double Clip(double x, double low, double high) { return std::fmin(std::fmax(x, low), high); }
 
-#define JAX_ANE_ROW(name, expression)                                                  \
-    {                                                                                  \
-        name, [](Half h, [[maybe_unused]] const Parameters& p) {                       \
-            const double x = HalfToDouble(h);                                          \
-            return Store(expression);                                                  \
-        }                                                                              \
-    }
+#define JAX_ANE_ROW(name, expression)                         \
+    {name, [](Half h, [[maybe_unused]] const Parameters& p) { \
+         const double x = HalfToDouble(h);                    \
+         return Store(expression);                            \
+     }}
 
 const struct {
     const char* name;
@@ -54,16 +54,16 @@ const struct {
     JAX_ANE_ROW("gelu", Gelu(x)),
     JAX_ANE_ROW("inverse", 1 / (x + p.alpha)),
     JAX_ANE_ROW("leaky_relu", Leaky(x, p)),
-    JAX_ANE_ROW("linear_activation", p.alpha * x + p.beta),
+    JAX_ANE_ROW("linear_activation", p.alpha* x + p.beta),
     JAX_ANE_ROW("log", std::log(x + p.alpha)),
     JAX_ANE_ROW("pow_scalar", std::pow(x, p.alpha)),
     JAX_ANE_ROW("relu", std::fmax(x, 0)),
     JAX_ANE_ROW("relu6", Clip(x, 0, 6)),
     JAX_ANE_ROW("round", RoundAway(x)),
     JAX_ANE_ROW("rsqrt", 1 / std::sqrt(x + p.alpha)),
-    JAX_ANE_ROW("scaled_tanh", p.alpha * std::tanh(p.beta * x)),
+    JAX_ANE_ROW("scaled_tanh", p.alpha* std::tanh(p.beta* x)),
     JAX_ANE_ROW("sigmoid", 1 / (1 + std::exp(-x))),
-    JAX_ANE_ROW("sigmoid_hard", Clip(p.alpha * x + p.beta, 0, 1)),
+    JAX_ANE_ROW("sigmoid_hard", Clip(p.alpha* x + p.beta, 0, 1)),
     JAX_ANE_ROW("sign", Sign(x)),
     JAX_ANE_ROW("silu", x / (1 + std::exp(-x))),
     JAX_ANE_ROW("sin", std::sin(x)),

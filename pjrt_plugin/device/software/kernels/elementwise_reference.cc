@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise kernels in plain C++: the planar engine (fp16, ties away from zero, no NaN ever), and
-// its fast form.
+// Elementwise kernels in plain C++: the planar engine (fp16, ties away from zero, no NaN ever), its
+// fast form, and row conversions.
 #include <bit>
 #include <cmath>
 
@@ -88,6 +88,14 @@ void Lookup(const Half* table, const Half* x, Half* out, int64_t n) {
     for (int64_t i = 0; i < n; ++i) out[i] = table[x[i]];
 }
 
+void HalfRowToFloat(const Half* x, float* out, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) out[i] = HalfToFloat(x[i]);
+}
+
+void FloatRowToHalf(const float* x, Half* out, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) out[i] = FloatToHalf(x[i]);
+}
+
 }  // namespace
 
 void FillReferenceElementwise(KernelTable& table) {
@@ -105,6 +113,8 @@ void FillReferenceElementwise(KernelTable& table) {
     std::copy(compare, compare + kCompareOps, table.compare);
     table.select = Select;
     table.lookup = Lookup;
+    table.half_to_float = HalfRowToFloat;
+    table.float_to_half = FloatRowToHalf;
 }
 
 }  // namespace jax_ane::software

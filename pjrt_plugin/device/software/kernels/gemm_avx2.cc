@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "device/software/kernels/gemm_blocked.h"
+#include "device/software/kernels/transpose_sse.h"
 #include "device/software/kernels/vector_tables.h"
 
 namespace jax_ane::software {
@@ -135,21 +136,19 @@ struct Avx2 {
         }
     };
 
-    static __m128i LoadHalves(const Half* source, int64_t stride, int64_t count) {
-        if (stride == 1 && count >= 8) {
-            return _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
-        }
-        alignas(16) Half gathered[8] = {};
-        for (int64_t i = 0; i < std::min<int64_t>(count, 8); ++i) gathered[i] = source[i * stride];
-        return _mm_load_si128(reinterpret_cast<const __m128i*>(gathered));
+    static __m128i LoadHalves(const Half* source, int64_t count) {
+        if (count >= 8) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
+        alignas(16) Half buffer[8] = {};
+        std::memcpy(buffer, source, static_cast<size_t>(count) * sizeof(Half));
+        return _mm_load_si128(reinterpret_cast<const __m128i*>(buffer));
     }
 
     template <bool kExact>
-    static void DecodeRow(const Half* source, int64_t stride, int64_t count, float* values,
-                          int32_t* drop, blocked::Range& range, float& square) {
+    static void DecodeRow(const Half* source, int64_t count, float* values, int32_t* drop,
+                          blocked::Range& range, float& square) {
         RangeVectors seen;
         for (int64_t k = 0; k < count; k += 8) {
-            const __m128i halves = LoadHalves(source + k * stride, stride, count - k);
+            const __m128i halves = LoadHalves(source + k, count - k);
             if constexpr (!kExact) {
                 _mm256_store_ps(values + k, _mm256_cvtph_ps(halves));
                 continue;
@@ -184,7 +183,7 @@ struct Avx2 {
         RangeVectors seen;
         for (int64_t j = 0; j < kPanel; j += kLanes) {
             const __m128i halves =
-                columns > j ? LoadHalves(source + j, 1, columns - j) : _mm_setzero_si128();
+                columns > j ? LoadHalves(source + j, columns - j) : _mm_setzero_si128();
             if constexpr (!kExact) {
                 _mm256_store_ps(values + j, _mm256_cvtph_ps(halves));
                 continue;
@@ -201,25 +200,9 @@ struct Avx2 {
         if constexpr (kExact) seen.Finish(range, unused);
     }
 
-    template <bool kExact>
-    static void DecodePanelColumn(const Half* source, int64_t stride, int64_t count, float* values,
-                                  int8_t* exponents, blocked::Range& range, float& square) {
-        RangeVectors seen;
-        alignas(32) float decoded[8];
-        for (int64_t k = 0; k < count; k += 8) {
-            const __m128i halves = source != nullptr
-                                       ? LoadHalves(source + k * stride, stride, count - k)
-                                       : _mm_setzero_si128();
-            const int64_t lanes = std::min<int64_t>(8, count - k);
-            _mm256_store_ps(decoded, kExact ? Decode(halves) : _mm256_cvtph_ps(halves));
-            for (int64_t i = 0; i < lanes; ++i) values[(k + i) * kPanel] = decoded[i];
-            if constexpr (kExact) {
-                const __m256i exponent = Exponent(halves);
-                seen.Add(_mm256_load_ps(decoded), exponent);
-                StoreExponents(exponent, exponents + k * kPanel, kPanel, lanes);
-            }
-        }
-        if constexpr (kExact) seen.Finish(range, square);
+    static void Transpose(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,
+                          int64_t rows, int64_t columns) {
+        TransposeHalves(x, x_stride, out, out_stride, rows, columns);
     }
 
     // ---- Output: see RoundEight in gemm_avx512.cc.

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "device/software/kernels/gemm_blocked.h"
+#include "device/software/kernels/transpose_sse.h"
 #include "device/software/kernels/vector_tables.h"
 
 namespace jax_ane::software {
@@ -117,23 +118,18 @@ struct Avx512 {
         }
     };
 
-    static __m256i LoadHalves(const Half* source, int64_t stride, int64_t count) {
-        if (stride == 1) {
-            const auto lanes = static_cast<__mmask16>(count >= 16 ? 0xFFFF : (1 << count) - 1);
-            return _mm256_maskz_loadu_epi16(lanes, source);
-        }
-        alignas(32) Half gathered[16] = {};
-        for (int64_t i = 0; i < std::min<int64_t>(count, 16); ++i) gathered[i] = source[i * stride];
-        return _mm256_load_si256(reinterpret_cast<const __m256i*>(gathered));
+    static __m256i LoadHalves(const Half* source, int64_t count) {
+        const auto lanes = static_cast<__mmask16>(count >= 16 ? 0xFFFF : (1 << count) - 1);
+        return _mm256_maskz_loadu_epi16(lanes, source);
     }
 
-    // One row of A: `count` values `stride` apart.
+    // One row of A: `count` neighbouring values.
     template <bool kExact>
-    static void DecodeRow(const Half* source, int64_t stride, int64_t count, float* values,
-                          int32_t* drop, blocked::Range& range, float& square) {
+    static void DecodeRow(const Half* source, int64_t count, float* values, int32_t* drop,
+                          blocked::Range& range, float& square) {
         RangeVectors seen;
         for (int64_t k = 0; k < count; k += 16) {
-            const __m256i halves = LoadHalves(source + k * stride, stride, count - k);
+            const __m256i halves = LoadHalves(source + k, count - k);
             if constexpr (!kExact) {
                 _mm512_store_ps(values + k, _mm512_cvtph_ps(halves));
                 continue;
@@ -163,7 +159,7 @@ struct Avx512 {
         RangeVectors seen;
         for (int64_t j = 0; j < 64; j += 16) {
             const __m256i halves =
-                columns > j ? LoadHalves(source + j, 1, columns - j) : _mm256_setzero_si256();
+                columns > j ? LoadHalves(source + j, columns - j) : _mm256_setzero_si256();
             if constexpr (!kExact) {
                 _mm512_store_ps(values + j, _mm512_cvtph_ps(halves));
                 continue;
@@ -181,30 +177,9 @@ struct Avx512 {
         if constexpr (kExact) seen.Finish(range, unused);
     }
 
-    // One column of a panel of B, `stride` apart in memory; zeros where `source` is null.
-    template <bool kExact>
-    static void DecodePanelColumn(const Half* source, int64_t stride, int64_t count, float* values,
-                                  int8_t* exponents, blocked::Range& range, float& square) {
-        RangeVectors seen;
-        alignas(64) float decoded[16];
-        alignas(64) int32_t decoded_exponent[16];
-        for (int64_t k = 0; k < count; k += 16) {
-            const __m256i halves = source != nullptr
-                                       ? LoadHalves(source + k * stride, stride, count - k)
-                                       : _mm256_setzero_si256();
-            const int64_t lanes = std::min<int64_t>(16, count - k);
-            _mm512_store_ps(decoded, kExact ? Decode(halves) : _mm512_cvtph_ps(halves));
-            for (int64_t i = 0; i < lanes; ++i) values[(k + i) * 64] = decoded[i];
-            if constexpr (kExact) {
-                const __m512i exponent = Exponent(halves);
-                seen.Add(_mm512_load_ps(decoded), exponent);
-                _mm512_store_si512(decoded_exponent, exponent);
-                for (int64_t i = 0; i < lanes; ++i) {
-                    exponents[(k + i) * 64] = static_cast<int8_t>(decoded_exponent[i]);
-                }
-            }
-        }
-        if constexpr (kExact) seen.Finish(range, square);
+    static void Transpose(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,
+                          int64_t rows, int64_t columns) {
+        TransposeHalves(x, x_stride, out, out_stride, rows, columns);
     }
 
     // ---- Output

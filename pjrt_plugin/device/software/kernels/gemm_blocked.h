@@ -49,6 +49,7 @@ struct Scratch {
     alignas(64) int32_t a_drop[G::kTileRows * kDepth];  // the byte -17 - e(a), four times
     alignas(64) float b[G::kTileColumns * kDepth];
     alignas(64) int8_t b_exponent[G::kTileColumns * kDepth];
+    alignas(64) Half turned[std::max<int64_t>(G::kTileRows * kDepth, G::kPanel * kDepth)];
     alignas(64) int32_t sum[G::kTileRows * G::kTileColumns];  // float bits when fast
     alignas(64) float row_square[G::kTileRows];
     alignas(64) float column_square[G::kTileColumns];
@@ -75,17 +76,38 @@ inline Half BiasAt(const GemmArgs& g, int64_t i, int64_t j) {
 
 // ---- Packing
 
+// Returns `rows` rows of `columns` neighbouring elements of a view; copied to `buffer` (and turned)
+// when the view's columns do not lie side by side. `stride` receives the distance between rows.
+template <typename Isa>
+const Half* AsRows(const Half* source, int64_t row_stride, int64_t column_stride, int64_t rows,
+                   int64_t columns, Half* buffer, int64_t* stride) {
+    *stride = row_stride;
+    if (column_stride == 1) return source;
+    *stride = columns;
+    if (row_stride == 1) {
+        Isa::Transpose(source, column_stride, buffer, columns, columns, rows);
+        return buffer;
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t j = 0; j < columns; ++j) {
+            buffer[i * columns + j] = source[i * row_stride + j * column_stride];
+        }
+    }
+    return buffer;
+}
+
 // A[tile rows, k0 .. k0 + depth) as float32: exact, scaled by 2^16 and moved away from zero, with
 // the drop bytes; fast, as it is.
 template <typename Isa, bool kExact>
 Range PackA(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch<Isa>& s) {
     Range range;
+    int64_t stride = 0;
+    const Half* rows =
+        AsRows<Isa>(g.a.data + t.row * g.a.row_stride + k0 * g.a.column_stride, g.a.row_stride,
+                    g.a.column_stride, t.rows, depth, s.turned, &stride);
     for (int64_t i = 0; i < t.rows; ++i) {
-        const Half* source = g.a.data + (t.row + i) * g.a.row_stride + k0 * g.a.column_stride;
-        float* values = s.a + i * kDepth;
-        int32_t* drop = s.a_drop + i * kDepth;
-        Isa::template DecodeRow<kExact>(source, g.a.column_stride, depth, values, drop, range,
-                                        s.row_square[i]);
+        Isa::template DecodeRow<kExact>(rows + i * stride, depth, s.a + i * kDepth,
+                                        s.a_drop + i * kDepth, range, s.row_square[i]);
     }
     const int64_t padded = (t.rows + Isa::kRows - 1) / Isa::kRows * Isa::kRows;
     for (int64_t i = t.rows; i < padded; ++i) {
@@ -95,28 +117,23 @@ Range PackA(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch
     return range;
 }
 
+// B[k0 .. k0 + depth, tile columns) in panels, with the exponents where exact.
 template <typename Isa, bool kExact>
 Range PackB(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch<Isa>& s) {
     using G = Geometry<Isa>;
     Range range;
     for (int64_t first = 0; first < t.columns; first += G::kPanel) {
+        const int64_t columns = std::min<int64_t>(G::kPanel, t.columns - first);
+        int64_t stride = 0;
+        const Half* rows = AsRows<Isa>(
+            g.b.data + k0 * g.b.row_stride + (t.column + first) * g.b.column_stride,
+            g.b.row_stride, g.b.column_stride, depth, columns, s.turned, &stride);
         float* values = s.b + first * kDepth;
         int8_t* exponents = s.b_exponent + first * kDepth;
-        const int64_t columns = std::min<int64_t>(G::kPanel, t.columns - first);
-        const Half* source =
-            g.b.data + k0 * g.b.row_stride + (t.column + first) * g.b.column_stride;
-        if (g.b.column_stride == 1) {
-            for (int64_t k = 0; k < depth; ++k) {
-                Isa::template DecodePanelRow<kExact>(
-                    source + k * g.b.row_stride, columns, values + k * G::kPanel,
-                    exponents + k * G::kPanel, range, s.column_square + first);
-            }
-            continue;
-        }
-        for (int64_t j = 0; j < G::kPanel; ++j) {
-            Isa::template DecodePanelColumn<kExact>(
-                j < columns ? source + j * g.b.column_stride : nullptr, g.b.row_stride, depth,
-                values + j, exponents + j, range, s.column_square[first + j]);
+        for (int64_t k = 0; k < depth; ++k) {
+            Isa::template DecodePanelRow<kExact>(rows + k * stride, columns, values + k * G::kPanel,
+                                                 exponents + k * G::kPanel, range,
+                                                 s.column_square + first);
         }
     }
     return range;

@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Row conversions between fp16 and float32, and the blocked transpose, in plain C++.
+// The blocked transpose in plain C++.
 #include <algorithm>
 
 #include "device/software/kernels/reference.h"
 
 namespace jax_ane::software {
 namespace {
-
-void HalfRowToFloat(const Half* x, float* out, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) out[i] = HalfToFloat(x[i]);
-}
-
-void FloatRowToHalf(const float* x, Half* out, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) out[i] = FloatToHalf(x[i]);
-}
 
 void Transpose16(const Half* x, int64_t x_stride, Half* out, int64_t out_stride, int64_t rows,
                  int64_t columns) {
@@ -32,8 +24,6 @@ void Transpose16(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,
 }  // namespace
 
 void FillReferenceMovement(KernelTable& table) {
-    table.half_to_float = HalfRowToFloat;
-    table.float_to_half = FloatRowToHalf;
     table.transpose16 = Transpose16;
 }
 

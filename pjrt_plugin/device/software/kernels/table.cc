@@ -44,6 +44,7 @@ const KernelTable& Avx2Kernels() {
         KernelTable t = ReferenceKernels();
         t.isa = "avx2";
         FillAvx2Gemm(t);
+        FillAvx2Elementwise(t);
         return t;
     }();
     return table;
@@ -54,6 +55,7 @@ const KernelTable& Avx512Kernels() {
         KernelTable t = Avx2Kernels();
         t.isa = "avx512";
         FillAvx512Gemm(t);
+        FillAvx512Elementwise(t);
         return t;
     }();
     return table;

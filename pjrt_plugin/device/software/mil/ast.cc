@@ -12,9 +12,9 @@ struct Row {
 };
 // In the order of DType.
 constexpr Row kTypes[] = {
-    {"fp16", 16},  {"fp32", 32},  {"int8", 8},   {"uint8", 8},  {"int16", 16}, {"uint16", 16},
+    {"fp16", 16},  {"fp32", 32},   {"int8", 8},   {"uint8", 8},   {"int16", 16}, {"uint16", 16},
     {"int32", 32}, {"uint32", 32}, {"int64", 64}, {"uint64", 64}, {"bool", 8},   {"string", 0},
-    {"int4", 4},   {"uint1", 1},  {"uint2", 2},  {"uint3", 3},  {"uint4", 4},  {"uint6", 6},
+    {"int4", 4},   {"uint1", 1},   {"uint2", 2},  {"uint3", 3},   {"uint4", 4},  {"uint6", 6},
 };
 
 }  // namespace

@@ -12,8 +12,24 @@ namespace jax_ane::software::mil {
 
 // Every type a MIL text may name. The sub-byte ones occur in constexpr data only.
 enum class DType : uint8_t {
-    kFp16, kFp32, kInt8, kUint8, kInt16, kUint16, kInt32, kUint32, kInt64, kUint64, kBool, kString,
-    kInt4, kUint1, kUint2, kUint3, kUint4, kUint6,
+    kFp16,
+    kFp32,
+    kInt8,
+    kUint8,
+    kInt16,
+    kUint16,
+    kInt32,
+    kUint32,
+    kInt64,
+    kUint64,
+    kBool,
+    kString,
+    kInt4,
+    kUint1,
+    kUint2,
+    kUint3,
+    kUint4,
+    kUint6,
 };
 
 const char* DTypeName(DType type);
@@ -43,12 +59,12 @@ struct Scalar {
 };
 
 enum class ValueKind : uint8_t {
-    kName,     // text
-    kBare,     // a literal without a type: scalars[0] or strings[0]
-    kTyped,    // type(literal): scalars or strings, flattened row-major
-    kBlob,     // type(BLOBFILE(path = text, offset = offset))
-    kList,     // (a, b, c)
-    kDict,     // dict<...>({...}), contents not kept
+    kName,   // text
+    kBare,   // a literal without a type: scalars[0] or strings[0]
+    kTyped,  // type(literal): scalars or strings, flattened row-major
+    kBlob,   // type(BLOBFILE(path = text, offset = offset))
+    kList,   // (a, b, c)
+    kDict,   // dict<...>({...}), contents not kept
 };
 
 struct Value {

@@ -19,21 +19,36 @@ T ReadAt(std::span<const uint8_t> file, uint64_t at) {
 // MILBlob's code of a type; 0 for those that no blob can hold.
 uint32_t BlobCode(DType type) {
     switch (type) {
-        case DType::kFp16: return 1;
-        case DType::kFp32: return 2;
-        case DType::kUint8: return 3;
-        case DType::kInt8: return 4;
-        case DType::kInt16: return 6;
-        case DType::kUint16: return 7;
-        case DType::kInt4: return 8;
-        case DType::kUint1: return 9;
-        case DType::kUint2: return 10;
-        case DType::kUint4: return 11;
-        case DType::kUint3: return 12;
-        case DType::kUint6: return 13;
-        case DType::kInt32: return 14;
-        case DType::kUint32: return 15;
-        default: return 0;
+        case DType::kFp16:
+            return 1;
+        case DType::kFp32:
+            return 2;
+        case DType::kUint8:
+            return 3;
+        case DType::kInt8:
+            return 4;
+        case DType::kInt16:
+            return 6;
+        case DType::kUint16:
+            return 7;
+        case DType::kInt4:
+            return 8;
+        case DType::kUint1:
+            return 9;
+        case DType::kUint2:
+            return 10;
+        case DType::kUint4:
+            return 11;
+        case DType::kUint3:
+            return 12;
+        case DType::kUint6:
+            return 13;
+        case DType::kInt32:
+            return 14;
+        case DType::kUint32:
+            return 15;
+        default:
+            return 0;
     }
 }
 
@@ -51,7 +66,8 @@ BlobResult ReadBlob(std::span<const uint8_t> file, uint64_t offset, const Tensor
         return Error(Rule::kBlobOffset,
                      "offset " + std::to_string(offset) +
                          " names no metadata record: it must be a multiple of 64, from 64, inside "
-                         "the file's " + std::to_string(file.size()) + " bytes");
+                         "the file's " +
+                         std::to_string(file.size()) + " bytes");
     }
     if (ReadAt<uint32_t>(file, offset) != kSentinel) {
         return Error(Rule::kBlobMetadata, "no blob metadata" + at + ": the sentinel is missing");

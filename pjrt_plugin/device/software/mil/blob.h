@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads one record of a weight-blob file: a 64-byte metadata record (which the MIL offset names) and its payload.
-// Nothing in the file is trusted; layout as in coremltools' MILBlob, version 2.
+// Reads one record of a weight-blob file: a 64-byte metadata record (which the MIL offset names)
+// and its payload. Nothing in the file is trusted; layout as in coremltools' MILBlob, version 2.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace jax_ane::software::mil {
 
-// The payload for a tensor of `type` at metadata `offset`. On failure the span is empty, with the rule and the reason.
+// The payload for a tensor of `type` at metadata `offset`. On failure the span is empty, with the
+// rule and the reason.
 struct BlobResult {
     std::span<const uint8_t> payload;
     bool ok = false;

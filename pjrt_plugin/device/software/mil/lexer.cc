@@ -7,7 +7,8 @@ namespace {
 bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// A number's characters: digits, sign at the front or after an exponent letter, dot, hex digits after 0x.
+// A number's characters: digits, sign at the front or after an exponent letter, dot, hex digits
+// after 0x.
 size_t NumberLength(std::string_view s) {
     size_t i = s[0] == '-' || s[0] == '+' ? 1 : 0;
     const bool hex = i + 1 < s.size() && s[i] == '0' && (s[i + 1] == 'x' || s[i + 1] == 'X');
@@ -15,8 +16,8 @@ size_t NumberLength(std::string_view s) {
     while (i < s.size()) {
         const char c = s[i];
         const char previous = s[i - (i > 0 ? 1 : 0)];
-        const bool exponent = hex ? previous == 'p' || previous == 'P'
-                                  : previous == 'e' || previous == 'E';
+        const bool exponent =
+            hex ? previous == 'p' || previous == 'P' : previous == 'e' || previous == 'E';
         const bool sign = (c == '-' || c == '+') && exponent;
         if (!IsDigit(c) && !IsLetter(c) && c != '.' && !sign) break;
         ++i;

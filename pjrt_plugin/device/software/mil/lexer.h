@@ -20,7 +20,8 @@ struct Token {
 class Lexer {
   public:
     explicit Lexer(std::string_view text) : text_(text) {}
-    // After the end: kEnd for ever. After a bad character or string: kError, with error() telling why.
+    // After the end: kEnd for ever. After a bad character or string: kError, with error() telling
+    // why.
     Token Next();
     const std::string& error() const { return error_; }
 

@@ -6,32 +6,13 @@
 #include <limits>
 
 #include "device/software/mil/lexer.h"
+#include "device/software/mil/literal.h"
 
 namespace jax_ane::software::mil {
 namespace {
 
-std::string Quoted(const Token& token) {
-    if (token.kind == TokenKind::kEnd) return "the end of the text";
-    std::string text;
-    text.append("'").append(token.text.substr(0, 60)).append("'");
-    return text;
-}
-
-// Whether a type can hold a literal's number (floats round, so any finite number will do there).
-bool FitsType(const Scalar& s, DType dtype) {
-    if (dtype == DType::kFp16 || dtype == DType::kFp32) return true;
-    if (s.is_float) return false;
-    const int bits = DTypeBits(dtype);
-    const std::string_view name = DTypeName(dtype);
-    if (dtype == DType::kBool) return s.integer == 0 || s.integer == 1;
-    if (name[0] == 'u') {
-        return s.integer >= 0 && (bits == 64 || s.integer < (int64_t{1} << bits));
-    }
-    const int64_t half = bits == 64 ? 0 : int64_t{1} << (bits - 1);
-    return bits == 64 || (s.integer >= -half && s.integer < half);
-}
-
-// Recursive descent with one token of look-ahead. Every function returns false after the first error.
+// Recursive descent with one token of look-ahead. Every function returns false after the first
+// error.
 class Parser {
   public:
     Parser(std::string_view text, Findings* findings) : lexer_(text), findings_(findings) {
@@ -121,7 +102,8 @@ bool Parser::ParseDims(TensorType* type) {
         }
         if (!ParseNumber(&dim)) return false;
         if (dim.is_float || dim.integer <= 0) {
-            return Fail(Rule::kBadDimension, position, "a dimension must be a whole number above 0");
+            return Fail(Rule::kBadDimension, position,
+                        "a dimension must be a whole number above 0");
         }
         if (dim.integer > kMaxElements / elements) {
             return Fail(Rule::kTooLarge, position,
@@ -145,7 +127,8 @@ bool Parser::ParseType(TensorType* type) {
 
 bool Parser::ParseNumber(Scalar* scalar) {
     if (token_.kind != TokenKind::kNumber) return Unexpected("a number");
-    if (token_.text.size() > 400) return Fail(Rule::kNumber, token_.position, "the number is too long");
+    if (token_.text.size() > 400)
+        return Fail(Rule::kNumber, token_.position, "the number is too long");
     const std::string text(token_.text);
     const bool hex = text.find_first_of("xX") != std::string::npos;
     const bool real = text.find_first_of(hex ? ".pP" : ".eE") != std::string::npos;
@@ -161,7 +144,8 @@ bool Parser::ParseNumber(Scalar* scalar) {
         }
     } else {
         scalar->integer = std::strtoll(text.c_str(), &end, hex ? 16 : 10);
-        if (errno == ERANGE) return Fail(Rule::kNumber, token_.position, "the number is out of range");
+        if (errno == ERANGE)
+            return Fail(Rule::kNumber, token_.position, "the number is out of range");
     }
     if (end != text.c_str() + text.size()) {
         return Fail(Rule::kNumber, token_.position, Quoted(token_) + " is not a number");
@@ -263,7 +247,8 @@ bool Parser::ParseList(Value* value, int depth) {
     return Expect(")");
 }
 
-// buildInfo says which tools wrote the text; nothing here depends on it, so only its shape is checked.
+// buildInfo says which tools wrote the text; nothing here depends on it, so only its shape is
+// checked.
 bool Parser::SkipDict(Value* value) {
     value->kind = ValueKind::kDict;
     TensorType ignored;
@@ -381,9 +366,9 @@ bool Parser::ParseProgram(Program* program) {
     if (token_.kind != TokenKind::kNumber) return Unexpected("a version");
     Step();
     if (program->version != "1.0" && program->version != "1.3" && program->version != "1.5") {
-        return Fail(Rule::kVersion, version,
-                    "program version " + program->version.substr(0, 20) +
-                        " is unknown: use 1.0 or 1.3");
+        return Fail(
+            Rule::kVersion, version,
+            "program version " + program->version.substr(0, 20) + " is unknown: use 1.0 or 1.3");
     }
     if (!Expect(")")) return false;
     std::vector<Argument> attributes;

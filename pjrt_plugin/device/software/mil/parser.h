@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// MIL text to a syntax tree. The text may be hostile: nesting, sizes and counts are bounded before memory is taken.
+// MIL text to a syntax tree. The text may be hostile: nesting, sizes and counts are bounded before
+// memory is taken.
 #pragma once
 
 #include <optional>

@@ -32,7 +32,8 @@ BroadcastLoop::BroadcastLoop(const std::vector<int64_t>& out,
     if (axes.empty()) return;
     row_ = axes[0].extent;
     inner_ = axes[0].stride;
-    // An operand that has one element in this axis and others further out has inner stride 0; all else is dense.
+    // An operand that has one element in this axis and others further out has inner stride 0; all
+    // else is dense.
     outer_.assign(axes.rbegin(), axes.rend() - 1);
     for (const Axis& axis : outer_) rows_ *= axis.extent;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Walks broadcast operands row by row: merged axes, one inner row with steps 0 or 1, split among threads.
+// Walks broadcast operands row by row: merged axes, one inner row with steps 0 or 1, split among
+// threads.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Casts: fp16 to and from fp32 and the small integers at a program's border, and bool to fp16 inside.
+// Casts: fp16 to and from fp32 and the small integers at a program's border, and bool to fp16
+// inside.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -36,8 +37,7 @@ bool InferCast(OpContext& c) {
 template <typename T>
 void ToHalf(const void* from, void* to, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
-        static_cast<Half*>(to)[i] =
-            FloatToHalf(static_cast<float>(static_cast<const T*>(from)[i]));
+        static_cast<Half*>(to)[i] = FloatToHalf(static_cast<float>(static_cast<const T*>(from)[i]));
     }
 }
 
@@ -63,21 +63,32 @@ using Converter = void (*)(const void*, void*, int64_t);
 Converter FindConverter(DType from, DType to) {
     if (from == DType::kFp16) {
         switch (to) {
-            case DType::kInt8: return FromHalf<int8_t>;
-            case DType::kUint8: return FromHalf<uint8_t>;
-            case DType::kInt16: return FromHalf<int16_t>;
-            case DType::kUint16: return FromHalf<uint16_t>;
-            case DType::kBool: return HalfToBool;
-            default: return nullptr;
+            case DType::kInt8:
+                return FromHalf<int8_t>;
+            case DType::kUint8:
+                return FromHalf<uint8_t>;
+            case DType::kInt16:
+                return FromHalf<int16_t>;
+            case DType::kUint16:
+                return FromHalf<uint16_t>;
+            case DType::kBool:
+                return HalfToBool;
+            default:
+                return nullptr;
         }
     }
     switch (from) {
-        case DType::kInt8: return ToHalf<int8_t>;
+        case DType::kInt8:
+            return ToHalf<int8_t>;
         case DType::kUint8:
-        case DType::kBool: return ToHalf<uint8_t>;
-        case DType::kInt16: return ToHalf<int16_t>;
-        case DType::kUint16: return ToHalf<uint16_t>;
-        default: return nullptr;
+        case DType::kBool:
+            return ToHalf<uint8_t>;
+        case DType::kInt16:
+            return ToHalf<int16_t>;
+        case DType::kUint16:
+            return ToHalf<uint16_t>;
+        default:
+            return nullptr;
     }
 }
 

@@ -120,15 +120,16 @@ Step PlanLut(PlanContext& p) {
     };
 }
 
-// The mask is data of the program, so its count of ones can be checked when the program is compiled.
+// The mask is data of the program, so its count of ones can be checked when the program is
+// compiled.
 bool InferSparse(OpContext& c) {
     TensorType out;
     if (!ReadShape(c, &out)) return false;
     const GraphValue& mask = c.Value("mask");
     const int64_t n = out.elements();
     if (mask.type.dtype != DType::kUint8 || mask.type.elements() != (n + 7) / 8) {
-        return c.BadValue("mask", "it must be uint8 with one bit for each element of " +
-                                      ToString(out));
+        return c.BadValue("mask",
+                          "it must be uint8 with one bit for each element of " + ToString(out));
     }
     int64_t ones = 0;
     for (int64_t i = 0; i < n; ++i) ones += Unpack(mask.constant->bytes, i, 1);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions as GEMM over gathered taps: [Cout/g, Cin/g*kH*kW] x [Cin/g*kH*kW, outputs], channels outermost in K.
+// Convolutions as GEMM over gathered taps: [Cout/g, Cin/g*kH*kW] x [Cin/g*kH*kW, outputs], channels
+// outermost in K.
 #include <algorithm>
 
 #include "device/software/ops/conv_step.h"
@@ -12,16 +13,16 @@ bool CheckKernelSize(OpContext& c, const std::vector<int64_t>& kernel) {
     const int64_t width = kernel.back();
     const int64_t height = kernel.size() > 1 ? kernel[0] : 1;
     if (width > c.chip().max_conv_kernel_width) {
-        return c.Fail(Rule::kConvKernelWidth,
-                      "the kernel is " + std::to_string(width) + " wide, " + c.chip().name +
-                          " takes at most " + std::to_string(c.chip().max_conv_kernel_width) +
-                          ": split it along the width and add");
+        return c.Fail(Rule::kConvKernelWidth, "the kernel is " + std::to_string(width) + " wide, " +
+                                                  c.chip().name + " takes at most " +
+                                                  std::to_string(c.chip().max_conv_kernel_width) +
+                                                  ": split it along the width and add");
     }
     if (height > c.chip().max_conv_kernel_height) {
-        return c.Fail(Rule::kConvKernelHeight,
-                      "the kernel is " + std::to_string(height) + " high, " + c.chip().name +
-                          " takes at most " + std::to_string(c.chip().max_conv_kernel_height) +
-                          ": split it along the height and add");
+        return c.Fail(Rule::kConvKernelHeight, "the kernel is " + std::to_string(height) +
+                                                   " high, " + c.chip().name + " takes at most " +
+                                                   std::to_string(c.chip().max_conv_kernel_height) +
+                                                   ": split it along the height and add");
     }
     return true;
 }
@@ -36,12 +37,14 @@ bool ReadConv(OpContext& c, ConvShape* s) {
     const auto& x = c.Dims("x");
     const auto& w = c.Dims("weight");
     if (x.size() == 5) {
-        return c.Fail(Rule::kConvRank, "3-D convolutions have no lowering: sum 2-D ones over depth");
+        return c.Fail(Rule::kConvRank,
+                      "3-D convolutions have no lowering: sum 2-D ones over depth");
     }
     if ((x.size() != 3 && x.size() != 4) || w.size() != x.size()) {
-        return c.Fail(Rule::kShapes, "x must be [N, C, H, W] (or [N, C, W]) and weight of the same "
-                                     "rank, not " + ToString(c.Type("x")) + " and " +
-                                     ToString(c.Type("weight")));
+        return c.Fail(Rule::kShapes,
+                      "x must be [N, C, H, W] (or [N, C, W]) and weight of the same "
+                      "rank, not " +
+                          ToString(c.Type("x")) + " and " + ToString(c.Type("weight")));
     }
     s->groups = c.Int("groups", 1);
     s->batch = x[0];
@@ -74,12 +77,13 @@ bool InferConv(OpContext& c) {
     return true;
 }
 
-// Dense 3x3 stride 1 goes through the hardware's Winograd form on H17 and later (numerics.md section 2).
+// Dense 3x3 stride 1 goes through the hardware's Winograd form on H17 and later (numerics.md
+// section 2).
 bool UsesWinograd(const PlanContext& p, const ConvShape& s) {
     const Window& w = s.window;
     return p.chip().winograd && p.mode() == NumericsMode::kExact && s.groups == 1 &&
-           p.Value("weight").constant && w.kernel[0] == 3 && w.kernel[1] == 3 &&
-           w.stride[0] == 1 && w.stride[1] == 1 && w.dilation[0] == 1 && w.dilation[1] == 1;
+           p.Value("weight").constant && w.kernel[0] == 3 && w.kernel[1] == 3 && w.stride[0] == 1 &&
+           w.stride[1] == 1 && w.dilation[0] == 1 && w.dilation[1] == 1;
 }
 
 Step PlanConv(PlanContext& p) {
@@ -88,10 +92,11 @@ Step PlanConv(PlanContext& p) {
     return UsesWinograd(p, s) ? PlanWinograd(p, s) : PlanDirectConv(p, s, p.In("weight"));
 }
 
-// ---- conv_transpose: a stride-1 convolution over the operand with zeros between its elements, the kernel reversed ----
+// ---- conv_transpose: a stride-1 convolution over the operand with zeros between its elements, the
+// kernel reversed ----
 
 struct TransposedConv {
-    ConvShape shape;         // of the equivalent convolution
+    ConvShape shape;  // of the equivalent convolution
     int64_t stride[2] = {1, 1};
     int64_t in[2] = {1, 1};  // the operand's own extents
 };
@@ -147,8 +152,7 @@ bool InferTransposed(OpContext& c) {
     TransposedConv t;
     if (!ReadTransposed(c, &t)) return false;
     const Window& w = t.shape.window;
-    c.results.push_back(
-        {DType::kFp16, {t.shape.batch, t.shape.out_channels, w.out[0], w.out[1]}});
+    c.results.push_back({DType::kFp16, {t.shape.batch, t.shape.out_channels, w.out[0], w.out[1]}});
     return true;
 }
 
@@ -159,8 +163,8 @@ Step PlanTransposed(PlanContext& p) {
     const ConvShape& s = t.shape;
     const int64_t taps = w[2] * w[3], in_group = s.in_channels / s.groups, out_group = w[1];
     // [Cin, Cout/g, kH, kW] to [Cout, Cin/g, kH, kW], the taps reversed.
-    auto* turned = reinterpret_cast<Half*>(p.Hold(static_cast<size_t>(s.in_channels * w[1] * taps) *
-                                                  sizeof(Half)));
+    auto* turned = reinterpret_cast<Half*>(
+        p.Hold(static_cast<size_t>(s.in_channels * w[1] * taps) * sizeof(Half)));
     const auto* weight = static_cast<const Half*>(p.In("weight").fixed);
     for (int64_t g = 0; g < s.groups; ++g) {
         for (int64_t i = 0; i < in_group; ++i) {

@@ -58,7 +58,8 @@ Step PlanDirectConv(PlanContext& p, const ConvShape& s, Ref weight, const Ref* o
     const int64_t block = pointwise ? w.out[0] : std::clamp<int64_t>(wanted, 1, w.out[0]);
     const Ref taps =
         pointwise ? Ref{} : p.Scratch(static_cast<size_t>(k * block * w.out[1]) * sizeof(Half));
-    const Ref scratch = p.Scratch(kernel.scratch_bytes(out_group, block * w.out[1], k, p.threads()));
+    const Ref scratch =
+        p.Scratch(kernel.scratch_bytes(out_group, block * w.out[1], k, p.threads()));
     const bool has_bias = p.Has("bias");
     const Ref bias = has_bias ? p.In("bias") : Ref{};
     const Ref x = operand != nullptr ? *operand : p.In("x");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two ways a convolution is computed: gathered taps and one GEMM, or the hardware's Winograd form.
+// The two ways a convolution is computed: gathered taps and one GEMM, or the hardware's Winograd
+// form.
 #pragma once
 
 #include "device/software/ops/op.h"
@@ -12,7 +13,8 @@ struct ConvShape {
     Window window;
 };
 
-// `weight` is [out_channels, in_channels / groups, kH, kW]; `operand` stands for x where that is not the argument x.
+// `weight` is [out_channels, in_channels / groups, kH, kW]; `operand` stands for x where that is
+// not the argument x.
 Step PlanDirectConv(PlanContext& p, const ConvShape& shape, Ref weight,
                     const Ref* operand = nullptr);
 

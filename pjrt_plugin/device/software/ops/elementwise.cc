@@ -82,9 +82,9 @@ bool InferSelect(OpContext& c) {
     std::vector<int64_t> both;
     if (!BroadcastDims(c.Dims("a"), c.Dims("b"), &both) ||
         !BroadcastDims(c.Dims("cond"), both, &type.dims)) {
-        return c.Fail(Rule::kShapes, "cond, a and b do not broadcast: " +
-                                         ToString(c.Type("cond")) + ", " + ToString(c.Type("a")) +
-                                         ", " + ToString(c.Type("b")));
+        return c.Fail(Rule::kShapes, "cond, a and b do not broadcast: " + ToString(c.Type("cond")) +
+                                         ", " + ToString(c.Type("a")) + ", " +
+                                         ToString(c.Type("b")));
     }
     c.results.push_back(std::move(type));
     return true;
@@ -155,7 +155,8 @@ bool InferTrigonometric(OpContext& c) {
     return InferUnary(c);
 }
 
-// MIL's default of epsilon, by operation; alpha and beta have none except where the op defines them.
+// MIL's default of epsilon, by operation; alpha and beta have none except where the op defines
+// them.
 Step PlanUnary(PlanContext& p) {
     const std::string_view op = p.node().name;
     UnaryParameters parameters;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A batch of GEMM as one step: packs constant right-hand sides at load, and chooses where the threads go.
+// A batch of GEMM as one step: packs constant right-hand sides at load, and chooses where the
+// threads go.
 #pragma once
 
 #include <vector>

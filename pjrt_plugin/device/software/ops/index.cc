@@ -14,13 +14,6 @@ using Dims = std::vector<int64_t>;
 
 size_t Bytes(const TensorType& type) { return static_cast<size_t>(mil::DTypeBits(type.dtype) / 8); }
 
-bool MovableType(OpContext& c) {
-    const TensorType& type = c.Type("x");
-    if (type.dtype == DType::kFp16 || type.dtype == DType::kBool) return true;
-    return c.Fail(Rule::kInteriorType,
-                  ToString(type) + " cannot be moved inside a program: cast it at the border");
-}
-
 // Start, step and count of each axis.
 struct Slice {
     Dims begin, step, count;
@@ -46,7 +39,8 @@ Step PlanSlice(PlanContext& p, const Slice& s) {
     return [=](const Run& run) {
         copy.Run(*kernels, pool, run.At<uint8_t>(x), run.At<uint8_t>(out));
         if (!hazard) return;
-        // M1 and M2 copy through a fixed-point format that multiplies by 16: 4095 and above overflow.
+        // M1 and M2 copy through a fixed-point format that multiplies by 16: 4095 and above
+        // overflow.
         Half* values = run.At<Half>(out);
         for (int64_t i = 0; i < n; ++i) {
             if ((values[i] & 0x7FFF) > 0x6BFF) values[i] = (values[i] & 0x8000) | kHalfInf;
@@ -65,13 +59,13 @@ bool ReadSliceBySize(OpContext& c, Slice* s) {
     for (size_t i = 0; i < dims.size(); ++i) {
         if (s->begin[i] < 0) s->begin[i] += dims[i];
         if (s->begin[i] < 0 || s->begin[i] >= dims[i]) {
-            return c.BadValue("begin", "it leaves axis " + std::to_string(i) + " of " +
-                                           ToString(c.Type("x")));
+            return c.BadValue(
+                "begin", "it leaves axis " + std::to_string(i) + " of " + ToString(c.Type("x")));
         }
         if (s->count[i] == -1) s->count[i] = dims[i] - s->begin[i];
         if (s->count[i] < 1 || s->count[i] > dims[i] - s->begin[i]) {
-            return c.BadValue("size", "it leaves axis " + std::to_string(i) + " of " +
-                                          ToString(c.Type("x")));
+            return c.BadValue(
+                "size", "it leaves axis " + std::to_string(i) + " of " + ToString(c.Type("x")));
         }
     }
     return true;
@@ -79,7 +73,7 @@ bool ReadSliceBySize(OpContext& c, Slice* s) {
 
 bool InferSliceBySize(OpContext& c) {
     Slice s;
-    if (!MovableType(c) || !ReadSliceBySize(c, &s)) return false;
+    if (!MovableType(c, c.Type("x")) || !ReadSliceBySize(c, &s)) return false;
     c.results.push_back({c.Type("x").dtype, s.count});
     return true;
 }
@@ -147,7 +141,7 @@ bool ReadSliceByIndex(OpContext& c, Slice* s) {
 
 bool InferSliceByIndex(OpContext& c) {
     Slice s;
-    if (!MovableType(c) || !ReadSliceByIndex(c, &s)) return false;
+    if (!MovableType(c, c.Type("x")) || !ReadSliceByIndex(c, &s)) return false;
     TensorType out{c.Type("x").dtype, {}};
     for (size_t i = 0; i < s.count.size(); ++i) {
         if (!s.squeezed[i]) out.dims.push_back(s.count[i]);
@@ -167,7 +161,7 @@ Step PlanSliceByIndex(PlanContext& p) {
 bool InferGather(OpContext& c) {
     const GraphValue& indices = c.Value("indices");
     int64_t axis;
-    if (!MovableType(c) || !c.Axis("axis", 0, c.Type("x").rank(), &axis)) return false;
+    if (!MovableType(c, c.Type("x")) || !c.Axis("axis", 0, c.Type("x").rank(), &axis)) return false;
     if (!indices.constant || indices.is_deferred) {
         return c.Fail(Rule::kGatherIndices,
                       "run-time indices have no path on the engine: use a one-hot matmul or the "
@@ -254,9 +248,8 @@ Step PlanUpsample(PlanContext& p) {
     const KernelTable* kernels = &p.kernels();
     ThreadPool* pool = p.pool();
     const Ref x = p.In("x"), to = p.Out();
-    return [=](const Run& run) {
-        copy.Run(*kernels, pool, run.At<uint8_t>(x), run.At<uint8_t>(to));
-    };
+    return
+        [=](const Run& run) { copy.Run(*kernels, pool, run.At<uint8_t>(x), run.At<uint8_t>(to)); };
 }
 
 constexpr NumericClass kExact = NumericClass::kBitExact;

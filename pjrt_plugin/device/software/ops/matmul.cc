@@ -41,10 +41,9 @@ bool InferMatmul(OpContext& c) {
                                          ToString(c.Type("y")) + ": they do not multiply");
     }
     if (a.columns > c.chip().max_matmul_inner) {
-        return c.Fail(Rule::kMatmulInner, "the inner dimension " + std::to_string(a.columns) +
-                                              " is above " +
-                                              std::to_string(c.chip().max_matmul_inner) +
-                                              ": split it and add");
+        return c.Fail(Rule::kMatmulInner,
+                      "the inner dimension " + std::to_string(a.columns) + " is above " +
+                          std::to_string(c.chip().max_matmul_inner) + ": split it and add");
     }
     type.dims.push_back(a.rows);
     type.dims.push_back(b.columns);
@@ -106,8 +105,7 @@ bool InferLinear(OpContext& c) {
     const auto& w = c.Dims("weight");
     if (x.empty() || x.size() > 3 || w.size() != 2 || x.back() != w[1]) {
         return c.Fail(Rule::kShapes, "x " + ToString(c.Type("x")) + " (rank 1 to 3) and weight " +
-                                         ToString(c.Type("weight")) +
-                                         " (out, in) do not multiply");
+                                         ToString(c.Type("weight")) + " (out, in) do not multiply");
     }
     if (c.Has("bias") && c.Dims("bias") != std::vector<int64_t>{w[0]}) {
         return c.Fail(Rule::kShapes, "bias is " + ToString(c.Type("bias")) + ", not [" +

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// softmax and the normalisations, as the sequences of fp16 operations that they are lowered to (bounded: the chip's own
-// composition is not known), or in float32 in the fast mode.
+// softmax and the normalisations, as the sequences of fp16 operations that they are lowered to
+// (bounded: the chip's own composition is not known), or in float32 in the fast mode.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -36,9 +36,14 @@ RowMath MakeMath(PlanContext& p, int64_t length) {
     const int mode = p.mode_index();
     auto binary = [&](BinaryOp op) { return k.binary[mode][static_cast<int>(op)]; };
     auto reduce = [&](ReduceOp op) { return k.reduce_rows[mode][static_cast<int>(op)]; };
-    RowMath m{binary(BinaryOp::kAdd), binary(BinaryOp::kSub), binary(BinaryOp::kMul),
-              binary(BinaryOp::kDiv), reduce(ReduceOp::kSum), reduce(ReduceOp::kMax),
-              k.lookup,               p.chip().long_reduction};
+    RowMath m{binary(BinaryOp::kAdd),
+              binary(BinaryOp::kSub),
+              binary(BinaryOp::kMul),
+              binary(BinaryOp::kDiv),
+              reduce(ReduceOp::kSum),
+              reduce(ReduceOp::kMax),
+              k.lookup,
+              p.chip().long_reduction};
     m.exp = Table(p, "exp", 0);
     m.rsqrt = Table(p, "rsqrt", 0);
     m.divide = Table(p, "divide_by", static_cast<double>(length));
@@ -106,11 +111,13 @@ Step PlanSoftmax(PlanContext& p) {
 // y = (x - mean) / sqrt(mean of squares + epsilon) * gamma + beta, over the rows of a view.
 struct NormPlan {
     std::vector<int64_t> axes;
-    bool center = true;     // l2_norm does not subtract the mean, and sums squares instead of averaging
+    bool center =
+        true;  // l2_norm does not subtract the mean, and sums squares instead of averaging
     double epsilon = 1e-5;
     Ref gamma, beta;
     bool has_gamma = false, has_beta = false;
-    bool per_element = true;  // else gamma and beta have one value a row, repeating every `channels`
+    bool per_element =
+        true;  // else gamma and beta have one value a row, repeating every `channels`
     int64_t channels = 1;
 };
 

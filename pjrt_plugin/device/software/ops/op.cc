@@ -9,7 +9,8 @@
 namespace jax_ane::software {
 namespace {
 
-// Ops without a lowering on any chip (constraints.md K-NOPATH, op-legality.csv), with what to write instead.
+// Ops without a lowering on any chip (constraints.md K-NOPATH, op-legality.csv), with what to write
+// instead.
 const std::unordered_map<std::string_view, const char*>& NoPathOps() {
     static const auto& map = *new std::unordered_map<std::string_view, const char*>{
         {"acos", "compose it from other functions or run it on the host"},
@@ -63,12 +64,34 @@ const std::unordered_map<std::string_view, const char*>& NoPathOps() {
 }
 
 constexpr const char* kElsewhere[] = {
-    "affine", "batch_to_space", "call", "constexpr_blockwise_shift_scale", "constexpr_cast",
-    "constexpr_lut_to_sparse", "constexpr_sparse_blockwise_shift_scale", "dequantize", "einsum",
-    "fill", "fill_like", "local_response_norm", "non_maximum_suppression", "quantize", "range_1d",
-    "read_state", "resample", "resize", "resize_bilinear", "resize_nearest_neighbor",
-    "scaled_dot_product_attention", "softplus_parametric", "space_to_batch", "topk",
-    "upsample_bilinear", "write_state", "crop", "prelu",
+    "affine",
+    "batch_to_space",
+    "call",
+    "constexpr_blockwise_shift_scale",
+    "constexpr_cast",
+    "constexpr_lut_to_sparse",
+    "constexpr_sparse_blockwise_shift_scale",
+    "dequantize",
+    "einsum",
+    "fill",
+    "fill_like",
+    "local_response_norm",
+    "non_maximum_suppression",
+    "quantize",
+    "range_1d",
+    "read_state",
+    "resample",
+    "resize",
+    "resize_bilinear",
+    "resize_nearest_neighbor",
+    "scaled_dot_product_attention",
+    "softplus_parametric",
+    "space_to_batch",
+    "topk",
+    "upsample_bilinear",
+    "write_state",
+    "crop",
+    "prelu",
 };
 
 }  // namespace
@@ -78,7 +101,7 @@ const OpDef* FindOp(std::string_view name) {
         auto* all = new std::unordered_map<std::string_view, const OpDef*>;
         for (const OpTable& table :
              {MatmulOps(), ConvOps(), ElementwiseOps(), ReduceOps(), NormOps(), ShapeOps(),
-              IndexOps(), PoolOps(), CastOps(), ConstexprOps()}) {
+              ViewOps(), IndexOps(), PoolOps(), CastOps(), ConstexprOps()}) {
             for (size_t i = 0; i < table.count; ++i) {
                 all->emplace(table.rows[i].name, &table.rows[i]);
             }
@@ -118,18 +141,29 @@ T Load(const uint8_t* bytes, int64_t i) {
 double ReadElement(const GraphValue& value, int64_t i) {
     const uint8_t* bytes = value.constant->bytes;
     switch (value.type.dtype) {
-        case DType::kFp16: return HalfToDouble(Load<Half>(bytes, i));
-        case DType::kFp32: return Load<float>(bytes, i);
-        case DType::kInt8: return Load<int8_t>(bytes, i);
+        case DType::kFp16:
+            return HalfToDouble(Load<Half>(bytes, i));
+        case DType::kFp32:
+            return Load<float>(bytes, i);
+        case DType::kInt8:
+            return Load<int8_t>(bytes, i);
         case DType::kUint8:
-        case DType::kBool: return Load<uint8_t>(bytes, i);
-        case DType::kInt16: return Load<int16_t>(bytes, i);
-        case DType::kUint16: return Load<uint16_t>(bytes, i);
-        case DType::kInt32: return Load<int32_t>(bytes, i);
-        case DType::kUint32: return Load<uint32_t>(bytes, i);
-        case DType::kInt64: return static_cast<double>(Load<int64_t>(bytes, i));
-        case DType::kUint64: return static_cast<double>(Load<uint64_t>(bytes, i));
-        default: return 0;
+        case DType::kBool:
+            return Load<uint8_t>(bytes, i);
+        case DType::kInt16:
+            return Load<int16_t>(bytes, i);
+        case DType::kUint16:
+            return Load<uint16_t>(bytes, i);
+        case DType::kInt32:
+            return Load<int32_t>(bytes, i);
+        case DType::kUint32:
+            return Load<uint32_t>(bytes, i);
+        case DType::kInt64:
+            return static_cast<double>(Load<int64_t>(bytes, i));
+        case DType::kUint64:
+            return static_cast<double>(Load<uint64_t>(bytes, i));
+        default:
+            return 0;
     }
 }
 
@@ -200,6 +234,12 @@ bool OpContext::Fail(Rule rule, std::string message) {
 
 bool OpContext::BadValue(std::string_view argument, std::string why) {
     return Fail(Rule::kArgumentValue, "argument " + std::string(argument) + ": " + std::move(why));
+}
+
+bool MovableType(OpContext& c, const TensorType& type) {
+    if (type.dtype == DType::kFp16 || type.dtype == DType::kBool) return true;
+    return c.Fail(Rule::kInteriorType,
+                  ToString(type) + " cannot be moved inside a program: cast it at the border");
 }
 
 bool BroadcastDims(const std::vector<int64_t>& a, const std::vector<int64_t>& b,

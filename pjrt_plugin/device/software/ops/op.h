@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an operation is to the software ANE: a row of the op table with its arguments, its type rule and its planner.
+// What an operation is to the software ANE: a row of the op table with its arguments, its type rule
+// and its planner.
 #pragma once
 
 #include <functional>
@@ -19,13 +20,14 @@ enum class NumericClass : uint8_t {
     kUnknown,   // no data from hardware
 };
 
-// ---- While types are inferred -----------------------------------------------------------------------------------------
+// ---- While types are inferred
+// -----------------------------------------------------------------------------------------
 
-// One node with its arguments: looks values up by argument name, collects the result types and the refusals.
+// One node with its arguments: looks values up by argument name, collects the result types and the
+// refusals.
 class OpContext {
   public:
-    OpContext(const Graph& graph, const GraphNode& node, const ChipTraits& chip,
-              Findings* findings)
+    OpContext(const Graph& graph, const GraphNode& node, const ChipTraits& chip, Findings* findings)
         : graph_(graph), node_(node), chip_(chip), findings_(findings) {}
 
     const GraphNode& node() const { return node_; }
@@ -40,7 +42,8 @@ class OpContext {
     const TensorType& Type(std::string_view name) const { return Value(name).type; }
     const std::vector<int64_t>& Dims(std::string_view name) const { return Type(name).dims; }
 
-    // Constant arguments; the default when absent. Kinds were checked against the op's specification.
+    // Constant arguments; the default when absent. Kinds were checked against the op's
+    // specification.
     std::vector<int64_t> Ints(std::string_view name, std::vector<int64_t> otherwise = {}) const;
     int64_t Int(std::string_view name, int64_t otherwise) const;
     double Real(std::string_view name, double otherwise) const;
@@ -66,12 +69,17 @@ class OpContext {
     Findings* findings_;
 };
 
+// Refuses types that cannot be moved about inside a program.
+bool MovableType(OpContext& c, const TensorType& type);
+
 bool BroadcastDims(const std::vector<int64_t>& a, const std::vector<int64_t>& b,
                    std::vector<int64_t>* out);
 
-// ---- While a loaded program is planned, and when it runs ----------------------------------------------------------------
+// ---- While a loaded program is planned, and when it runs
+// ----------------------------------------------------------------
 
-// Where a value lies at run time: at a fixed address (constants), or at an offset from one of the run's bases.
+// Where a value lies at run time: at a fixed address (constants), or at an offset from one of the
+// run's bases.
 struct Ref {
     const void* fixed = nullptr;
     int base = 0;
@@ -110,9 +118,7 @@ class PlanContext : public OpContext {
         : OpContext(graph, node, chip, findings), services_(services) {}
 
     // Constants have `fixed` set, so that a planner may read (and pack) them at load.
-    Ref In(std::string_view name, size_t i = 0) const {
-        return services_.locate(Indices(name)[i]);
-    }
+    Ref In(std::string_view name, size_t i = 0) const { return services_.locate(Indices(name)[i]); }
     Ref Out(size_t i = 0) const { return services_.locate(node().results[i]); }
     const TensorType& InType(std::string_view name, size_t i) const {
         return graph().values[static_cast<size_t>(Indices(name)[i])].type;
@@ -140,8 +146,9 @@ enum OpFlags : uint32_t {
     kConstexpr = 4  // data in attributes; the result is a constant made at load
 };
 
-// `arguments` is a comma-separated list of `name` with suffixes: `?` optional, `!` constant, `*` one or more values;
-// then a kind after a colon: none fp16, `b` bool, `i` integers, `s` string, `r` real scalar or vector, `a` anything.
+// `arguments` is a comma-separated list of `name` with suffixes: `?` optional, `!` constant, `*`
+// one or more values; then a kind after a colon: none fp16, `b` bool, `i` integers, `s` string, `r`
+// real scalar or vector, `a` anything.
 struct OpDef {
     const char* name;
     const char* arguments;
@@ -163,6 +170,7 @@ OpTable ElementwiseOps();
 OpTable ReduceOps();
 OpTable NormOps();
 OpTable ShapeOps();
+OpTable ViewOps();
 OpTable IndexOps();
 OpTable PoolOps();
 OpTable CastOps();

@@ -16,8 +16,9 @@ bool ReadPool(OpContext& c, Window* window) {
     const int rank = c.Type("x").rank();
     const std::vector<int64_t> kernel = c.Ints("kernel_sizes");
     if ((rank != 3 && rank != 4) || static_cast<int>(kernel.size()) != rank - 2) {
-        return c.Fail(Rule::kShapes, "x must be [N, C, H, W] with two kernel_sizes, or [N, C, W] "
-                                     "with one");
+        return c.Fail(Rule::kShapes,
+                      "x must be [N, C, H, W] with two kernel_sizes, or [N, C, W] "
+                      "with one");
     }
     for (int64_t size : kernel) {
         if (size < 1) return c.BadValue("kernel_sizes", "a window of " + std::to_string(size));
@@ -77,8 +78,8 @@ Half PoolOne(const PoolPlan& g, const Half* plane, int64_t oh, int64_t ow) {
     if (kPool == Pool::kL2) {
         return g.exact ? g.root[sum] : FloatToHalf(std::sqrt(fast));
     }
-    const int64_t count = g.exclude_padding ? std::max<int64_t>(inside, 1)
-                                            : w.kernel[0] * w.kernel[1];
+    const int64_t count =
+        g.exclude_padding ? std::max<int64_t>(inside, 1) : w.kernel[0] * w.kernel[1];
     return g.exact ? DoubleToHalfAway(HalfToDouble(sum) / static_cast<double>(count))
                    : FloatToHalf(fast / static_cast<float>(count));
 }
@@ -116,8 +117,7 @@ Step PlanPool(PlanContext& p) {
     };
 }
 
-constexpr char kArguments[] =
-    "x,kernel_sizes:i!,strides:i?!,pad_type:s!,pad:i?!,ceil_mode:b?!";
+constexpr char kArguments[] = "x,kernel_sizes:i!,strides:i?!,pad_type:s!,pad:i?!,ceil_mode:b?!";
 
 const OpDef kOps[] = {
     {"max_pool", kArguments, NumericClass::kBitExact, kPlain, InferPool, PlanPool<Pool::kMax>},

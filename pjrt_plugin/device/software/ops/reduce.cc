@@ -17,8 +17,8 @@ bool InferReduce(OpContext& c) {
     const bool keep = c.Bool("keep_dims", false);
     TensorType out{DType::kFp16, {}};
     for (size_t i = 0; i < dims.size(); ++i) {
-        const bool reduced = std::find(axes.begin(), axes.end(), static_cast<int64_t>(i)) !=
-                             axes.end();
+        const bool reduced =
+            std::find(axes.begin(), axes.end(), static_cast<int64_t>(i)) != axes.end();
         if (!reduced) out.dims.push_back(dims[i]);
         if (reduced && keep) out.dims.push_back(1);
     }
@@ -52,17 +52,32 @@ Half FastRow(const Half* x, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
         const float v = HalfToFloat(x[i]);
         switch (kBefore) {
-            case Before::kNothing: sum += v; break;
-            case Before::kAbs: sum += std::fabs(v); break;
-            case Before::kSquare: sum += v * v; break;
-            case Before::kExp: sum += std::exp(v - shift); break;
+            case Before::kNothing:
+                sum += v;
+                break;
+            case Before::kAbs:
+                sum += std::fabs(v);
+                break;
+            case Before::kSquare:
+                sum += v * v;
+                break;
+            case Before::kExp:
+                sum += std::exp(v - shift);
+                break;
         }
     }
     switch (kAfter) {
-        case After::kNothing: break;
-        case After::kDivide: sum /= static_cast<float>(n); break;
-        case After::kSqrt: sum = std::sqrt(sum); break;
-        case After::kLog: sum = std::log(sum) + shift; break;
+        case After::kNothing:
+            break;
+        case After::kDivide:
+            sum /= static_cast<float>(n);
+            break;
+        case After::kSqrt:
+            sum = std::sqrt(sum);
+            break;
+        case After::kLog:
+            sum = std::log(sum) + shift;
+            break;
     }
     return FloatToHalf(sum);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations that only rename axes (views) or move elements by a fixed pattern: transpose, concat, split, stack, pad,
-// tile, reverse, and the depth/space shuffles.
+// Operations that move elements by a fixed pattern: transpose, concat, split, stack, pad, tile,
+// reverse, and the depth/space shuffles.
 #include <algorithm>
 #include <cstring>
 
@@ -14,12 +14,6 @@ using Dims = std::vector<int64_t>;
 
 size_t Bytes(const TensorType& type) { return static_cast<size_t>(mil::DTypeBits(type.dtype) / 8); }
 
-bool MovableType(OpContext& c, const TensorType& type) {
-    if (type.dtype == DType::kFp16 || type.dtype == DType::kBool) return true;
-    return c.Fail(Rule::kInteriorType,
-                  ToString(type) + " cannot be moved inside a program: cast it at the border");
-}
-
 // One copy as a step.
 Step CopyStep(PlanContext& p, StridedCopy copy, Ref from, Ref to) {
     const KernelTable* kernels = &p.kernels();
@@ -27,88 +21,6 @@ Step CopyStep(PlanContext& p, StridedCopy copy, Ref from, Ref to) {
     return [=](const Run& run) {
         copy.Run(*kernels, pool, run.At<uint8_t>(from), run.At<uint8_t>(to));
     };
-}
-
-Step NoStep(PlanContext&) {
-    return [](const Run&) {};
-}
-
-// ---- Views ----
-
-bool InferReshape(OpContext& c) {
-    if (!MovableType(c, c.Type("x"))) return false;
-    const int64_t elements = c.Type("x").elements();
-    Dims shape = c.Ints("shape");
-    int64_t known = 1;
-    int open = -1;
-    for (size_t i = 0; i < shape.size(); ++i) {
-        if (shape[i] == -1 && open < 0) {
-            open = static_cast<int>(i);
-            continue;
-        }
-        if (shape[i] == 0 && i < c.Dims("x").size()) shape[i] = c.Dims("x")[i];
-        if (shape[i] <= 0 || shape[i] > elements / known) {
-            return c.Fail(Rule::kShapes, "the new shape does not have the operand's " +
-                                             std::to_string(elements) + " elements");
-        }
-        known *= shape[i];
-    }
-    if (open >= 0) shape[static_cast<size_t>(open)] = elements / known;
-    if ((open >= 0 && elements % known != 0) || (open < 0 && known != elements)) {
-        return c.Fail(Rule::kShapes, "the new shape does not have the operand's " +
-                                         std::to_string(elements) + " elements");
-    }
-    c.results.push_back({c.Type("x").dtype, std::move(shape)});
-    return true;
-}
-
-bool InferExpandDims(OpContext& c) {
-    if (!MovableType(c, c.Type("x"))) return false;
-    const Dims& dims = c.Dims("x");
-    std::vector<int64_t> axes;
-    const auto rank = static_cast<int64_t>(dims.size() + c.Ints("axes").size());
-    if (rank > 16) return c.BadValue("axes", "too many of them");
-    if (!c.Axes("axes", rank, &axes)) return false;
-    Dims out;
-    size_t next = 0;
-    for (int64_t i = 0; i < rank; ++i) {
-        const bool added = std::find(axes.begin(), axes.end(), i) != axes.end();
-        out.push_back(added ? 1 : dims[next++]);
-    }
-    c.results.push_back({c.Type("x").dtype, std::move(out)});
-    return true;
-}
-
-bool InferSqueeze(OpContext& c) {
-    if (!MovableType(c, c.Type("x"))) return false;
-    const Dims& dims = c.Dims("x");
-    std::vector<int64_t> axes;
-    if (!c.Axes("axes", static_cast<int64_t>(dims.size()), &axes)) return false;
-    Dims out;
-    for (size_t i = 0; i < dims.size(); ++i) {
-        const bool named =
-            std::find(axes.begin(), axes.end(), static_cast<int64_t>(i)) != axes.end();
-        if (named && dims[i] != 1 && c.Has("axes")) {
-            return c.BadValue("axes", "axis " + std::to_string(i) + " has " +
-                                          std::to_string(dims[i]) + " elements, not 1");
-        }
-        if (!named || dims[i] != 1) out.push_back(dims[i]);
-    }
-    c.results.push_back({c.Type("x").dtype, std::move(out)});
-    return true;
-}
-
-bool InferFlatten(OpContext& c) {
-    if (!MovableType(c, c.Type("x"))) return false;
-    const Dims& dims = c.Dims("x");
-    const int64_t rank = static_cast<int64_t>(dims.size());
-    const int64_t given = c.Int("axis", 1);
-    const int64_t axis = given < 0 ? given + rank : given;
-    if (axis < 0 || axis > rank) return c.BadValue("axis", "no axis of the operand");
-    Dims out{1, 1};
-    for (int64_t i = 0; i < rank; ++i) out[i < axis ? 0 : 1] *= dims[static_cast<size_t>(i)];
-    c.results.push_back({c.Type("x").dtype, std::move(out)});
-    return true;
 }
 
 // ---- Transpose, reverse, tile ----
@@ -271,10 +183,9 @@ Step PlanStack(PlanContext& p) {
     std::vector<std::pair<StridedCopy, Ref>> parts;
     for (size_t i = 0; i < p.Indices("values").size(); ++i) {
         const Dims& dims = p.InType("values", i).dims;
-        parts.emplace_back(
-            StridedCopy(Bytes(p.OutType()), dims, DenseStrides(dims), to_strides, 0,
-                        static_cast<int64_t>(i) * to[static_cast<size_t>(axis)]),
-            p.In("values", i));
+        parts.emplace_back(StridedCopy(Bytes(p.OutType()), dims, DenseStrides(dims), to_strides, 0,
+                                       static_cast<int64_t>(i) * to[static_cast<size_t>(axis)]),
+                           p.In("values", i));
     }
     const KernelTable* kernels = &p.kernels();
     ThreadPool* pool = p.pool();
@@ -392,8 +303,8 @@ bool InferShuffle(OpContext& c, const char* argument, bool to_space) {
     if (out.rank() != 4) return c.Fail(Rule::kShapes, "x must have rank 4 [N, C, H, W]");
     if (block < 1 || block > 1024) return c.BadValue(argument, "it must be 1 to 1024");
     Dims& d = out.dims;
-    const bool fits = to_space ? d[1] % (block * block) == 0
-                               : d[2] % block == 0 && d[3] % block == 0;
+    const bool fits =
+        to_space ? d[1] % (block * block) == 0 : d[2] % block == 0 && d[3] % block == 0;
     if (!fits) return c.BadValue(argument, "it does not divide the axes of " + ToString(out));
     d[1] = to_space ? d[1] / (block * block) : d[1] * block * block;
     d[2] = to_space ? d[2] * block : d[2] / block;
@@ -406,26 +317,25 @@ bool InferSpaceToDepth(OpContext& c) { return InferShuffle(c, "block_size", fals
 bool InferPixelShuffle(OpContext& c) { return InferShuffle(c, "upscale_factor", true); }
 bool InferPixelUnshuffle(OpContext& c) { return InferShuffle(c, "downscale_factor", false); }
 
-// Both directions walk [N, c, bi, bj, h, w], where c, h, w are extents of the deep side without the blocks. In
-// depth_to_space the block indices lead the channels (DCR); in pixel_shuffle they follow (CRD).
+// Both directions walk [N, c, bi, bj, h, w], where c, h, w are extents of the deep side without the
+// blocks. In depth_to_space the block indices lead the channels (DCR); in pixel_shuffle they follow
+// (CRD).
 Step PlanShuffle(PlanContext& p, int64_t b, bool to_space, bool block_leads) {
     const TensorType& deep = to_space ? p.Type("x") : p.OutType();
     const TensorType& flat = to_space ? p.OutType() : p.Type("x");
     const Dims ds = DenseStrides(deep.dims), fs = DenseStrides(flat.dims);
     const int64_t c = deep.dims[1] / (b * b);
     const Dims walk{deep.dims[0], c, b, b, deep.dims[2], deep.dims[3]};
-    const Dims deep_strides =
-        block_leads ? Dims{ds[0], ds[1], ds[1] * b * c, ds[1] * c, ds[2], ds[3]}
-                    : Dims{ds[0], ds[1] * b * b, ds[1] * b, ds[1], ds[2], ds[3]};
+    const Dims deep_strides = block_leads
+                                  ? Dims{ds[0], ds[1], ds[1] * b * c, ds[1] * c, ds[2], ds[3]}
+                                  : Dims{ds[0], ds[1] * b * b, ds[1] * b, ds[1], ds[2], ds[3]};
     const Dims flat_strides{fs[0], fs[1], fs[2], fs[3], fs[2] * b, fs[3] * b};
     return CopyStep(p,
                     to_space ? StridedCopy(2, walk, deep_strides, flat_strides)
                              : StridedCopy(2, walk, flat_strides, deep_strides),
                     p.In("x"), p.Out());
 }
-Step PlanDepthToSpace(PlanContext& p) {
-    return PlanShuffle(p, p.Int("block_size", 1), true, true);
-}
+Step PlanDepthToSpace(PlanContext& p) { return PlanShuffle(p, p.Int("block_size", 1), true, true); }
 Step PlanSpaceToDepth(PlanContext& p) {
     return PlanShuffle(p, p.Int("block_size", 1), false, true);
 }
@@ -439,10 +349,6 @@ Step PlanPixelUnshuffle(PlanContext& p) {
 constexpr NumericClass kExact = NumericClass::kBitExact;
 
 const OpDef kOps[] = {
-    {"reshape", "x:a,shape:i!", kExact, kView, InferReshape, NoStep},
-    {"expand_dims", "x:a,axes:i!", kExact, kView, InferExpandDims, NoStep},
-    {"squeeze", "x:a,axes:i?!", kExact, kView, InferSqueeze, NoStep},
-    {"flatten2d", "x:a,axis:n?!", kExact, kView, InferFlatten, NoStep},
     {"transpose", "x:a,perm:i!", kExact, kPlain, InferTranspose, PlanTranspose},
     {"reverse", "x:a,axes:i?!", kExact, kPlain, InferReverse, PlanReverse},
     {"tile", "x:a,reps:i!", kExact, kPlain, InferTile, PlanTile},

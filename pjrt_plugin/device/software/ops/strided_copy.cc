@@ -100,7 +100,8 @@ void StridedCopy::RunTransposes(const KernelTable& kernels, ThreadPool* pool, co
 
 void StridedCopy::Run(const KernelTable& kernels, ThreadPool* pool, const void* from,
                       void* to) const {
-    const auto* source = static_cast<const uint8_t*>(from) + from_offset_ * static_cast<int64_t>(bytes_);
+    const auto* source =
+        static_cast<const uint8_t*>(from) + from_offset_ * static_cast<int64_t>(bytes_);
     auto* target = static_cast<uint8_t*>(to) + to_offset_ * static_cast<int64_t>(bytes_);
     if (transposed_ >= 0) {
         RunTransposes(kernels, pool, reinterpret_cast<const Half*>(source),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copies between two strided walks of one shape: transposes, slices, concatenations, padding, tiles, reversals.
+// Copies between two strided walks of one shape: transposes, slices, concatenations, padding,
+// tiles, reversals.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +12,8 @@
 
 namespace jax_ane::software {
 
-// Built once at load. Strides and offsets count elements and may be negative or 0 (on the reading side).
+// Built once at load. Strides and offsets count elements and may be negative or 0 (on the reading
+// side).
 class StridedCopy {
   public:
     StridedCopy(size_t element_bytes, const std::vector<int64_t>& dims,

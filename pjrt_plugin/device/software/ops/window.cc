@@ -24,7 +24,8 @@ bool ReadSpatial(OpContext& c, const char* name, size_t count, int64_t limit, in
 bool ReadPadding(OpContext& c, const std::string& type, size_t count, Window* w) {
     const std::vector<int64_t> pad = c.Ints("pad", std::vector<int64_t>(2 * count, 0));
     if (type != "valid" && type != "same" && type != "same_lower" && type != "custom") {
-        return c.BadValue("pad_type", "\"" + type + "\" is none of valid, same, same_lower, custom");
+        return c.BadValue("pad_type",
+                          "\"" + type + "\" is none of valid, same, same_lower, custom");
     }
     if (type == "custom" && pad.size() != 2 * count) {
         return c.BadValue("pad", "it needs " + std::to_string(2 * count) + " numbers");

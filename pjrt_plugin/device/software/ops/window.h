@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sliding windows over the last axes of [N, C, H, W] (or [N, C, W]): padding rules shared by convolutions and pools.
+// Sliding windows over the last axes of [N, C, H, W] (or [N, C, W]): padding rules shared by
+// convolutions and pools.
 #pragma once
 
 #include "device/software/ops/op.h"
@@ -19,7 +20,8 @@ struct Window {
     int64_t span(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
 };
 
-// Reads strides, dilations, pad_type, pad and (pools) ceil_mode; `kernel` holds one entry for each spatial axis.
+// Reads strides, dilations, pad_type, pad and (pools) ceil_mode; `kernel` holds one entry for each
+// spatial axis.
 bool ReadWindow(OpContext& c, const std::vector<int64_t>& kernel, const char* default_pad_type,
                 Window* window);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dense 3x3 stride-1 convolution as the M5 and M6 compute it: one-dimensional F(2,3) along the width, the transforms
-// rounded to fp16 (ties away), the products by the ordinary accumulator, the outputs added in fixed point.
+// Dense 3x3 stride-1 convolution as the M5 and M6 compute it: one-dimensional F(2,3) along the
+// width, the transforms rounded to fp16 (ties away), the products by the ordinary accumulator, the
+// outputs added in fixed point.
 #include <algorithm>
 #include <limits>
 
@@ -55,8 +56,8 @@ void TransformRows(const Window& w, const Half* x, int64_t channels, int64_t row
 
 // The infinities of a raw accumulator stick.
 void AddRaw(MacAccumulator& sum, int32_t raw, int sign) {
-    const bool infinite = raw == std::numeric_limits<int32_t>::max() ||
-                          raw == std::numeric_limits<int32_t>::min();
+    const bool infinite =
+        raw == std::numeric_limits<int32_t>::max() || raw == std::numeric_limits<int32_t>::min();
     sum.Add(sign * (infinite ? (raw > 0 ? kMacLimit : -kMacLimit) * 2 : int64_t{raw}));
 }
 

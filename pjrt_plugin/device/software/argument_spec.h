@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The op table's argument lists, read: names, which are optional or constant, and what kind of
+// value each takes.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "device/software/mil/ast.h"
+
+namespace jax_ane::software {
+
+// One argument of an op's specification string.
+struct ArgumentSpec {
+    std::string name;
+    bool optional = false;
+    bool constant = false;
+    bool variadic = false;
+    char kind = 'h';
+};
+
+// `text` is OpDef::arguments.
+std::vector<ArgumentSpec> ParseSpec(std::string_view text);
+
+// Whole-number types, the sub-byte ones included.
+bool IsInteger(mil::DType type);
+
+}  // namespace jax_ane::software

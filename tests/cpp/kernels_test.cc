@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every table this machine has against the scalar reference, bit for bit in the exact mode.
+#include "device/software/kernels/kernels.h"
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "device/software/kernels/mac.h"
+#include "device/software/kernels/planar.h"
+
+namespace jax_ane::software {
+namespace {
+
+std::vector<Half> RandomBits(size_t n, uint32_t seed, Half mask) {
+    std::mt19937 random(seed);
+    std::vector<Half> values(n);
+    for (Half& h : values) h = static_cast<Half>(random()) & mask;
+    return values;
+}
+
+std::vector<Half> Gemm(const KernelTable& table, const GemmArgs& base, int threads) {
+    ThreadPool pool(threads);
+    GemmArgs args = base;
+    std::vector<Half> c(static_cast<size_t>(args.m * args.n));
+    const GemmKernel& kernel = table.gemm[0];
+    const size_t bytes = kernel.scratch_bytes(args.m, args.n, args.k, threads);
+    void* scratch = std::aligned_alloc(64, (bytes + 64) / 64 * 64);
+    args.c = c.data();
+    args.c_row_stride = args.n;
+    args.scratch = scratch;
+    args.pool = threads == 1 ? nullptr : &pool;
+    kernel.run(args);
+    std::free(scratch);
+    return c;
+}
+
+// Section 1 of the numerics, one output at a time.
+std::vector<Half> Oracle(const GemmArgs& g) {
+    std::vector<Half> c;
+    for (int64_t i = 0; i < g.m; ++i) {
+        for (int64_t j = 0; j < g.n; ++j) {
+            const Half bias = g.bias_kind == BiasKind::kNone     ? 0
+                              : g.bias_kind == BiasKind::kPerRow ? g.bias[i]
+                                                                 : g.bias[j];
+            MacAccumulator sum(MacStart(bias));
+            for (int64_t k = 0; k < g.k; ++k) {
+                sum.Add(
+                    MacProduct(DecodeMac(g.a.data[i * g.a.row_stride + k * g.a.column_stride]),
+                               DecodeMac(g.b.data[k * g.b.row_stride + j * g.b.column_stride])));
+            }
+            c.push_back(sum.ToHalf());
+        }
+    }
+    return c;
+}
+
+TEST_CASE("exact gemm equals the rule") {
+    // Masks: moderate values, tiny ones (drops and ties), everything (overflow, exponent 31).
+    for (Half mask : {Half{0xB7FF}, Half{0x9FFF}, Half{0xC3FF}, Half{0xFFFF}}) {
+        for (int64_t k : {1, 5, 64, 300}) {
+            GemmArgs g;
+            g.m = 19;
+            g.n = 70;
+            g.k = k;
+            const auto a = RandomBits(static_cast<size_t>(g.m * k), 1, mask);
+            const auto b = RandomBits(static_cast<size_t>(k * g.n), 2, mask);
+            const auto bias = RandomBits(128, 3, mask);
+            g.bias = bias.data();
+            for (int variant = 0; variant < 4; ++variant) {
+                g.bias_kind = static_cast<BiasKind>(variant % 3);
+                g.a = variant % 2 == 0 ? MatrixView{a.data(), k, 1} : MatrixView{a.data(), 1, g.m};
+                g.b = variant < 2 ? MatrixView{b.data(), g.n, 1} : MatrixView{b.data(), 1, k};
+                const auto expected = Oracle(g);
+                for (const char* isa : {"scalar", "avx2", "avx512", "neon"}) {
+                    const KernelTable* table = FindKernels(isa);
+                    if (table == nullptr) continue;
+                    CHECK(Gemm(*table, g, 1) == expected);
+                    CHECK(Gemm(*table, g, 3) == expected);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("planar addition rounds the exact sum, ties away") {
+    const auto a = RandomBits(200000, 4, 0xFBFF), b = RandomBits(200000, 5, 0xFBFF);
+    for (size_t i = 0; i < a.size(); ++i) {
+        const Half x = a[i], y = i % 2 == 0 ? b[i] : static_cast<Half>(a[i] ^ (b[i] & 0x1FFF));
+        if ((x & 0x7C00) == 0x7C00 || (y & 0x7C00) == 0x7C00) continue;
+        const double sum = HalfToDouble(x) + HalfToDouble(y);
+        REQUIRE(HalfToDouble(PlanarAdd(x, y)) == HalfToDouble(DoubleToHalfAway(sum)));
+        const double product = HalfToDouble(x) * HalfToDouble(y);
+        REQUIRE(HalfToDouble(PlanarMul(x, y)) == HalfToDouble(DoubleToHalfAway(product)));
+    }
+}
+
+TEST_CASE("unknown instruction sets are not found") { CHECK(FindKernels("mmx") == nullptr); }
+
+}  // namespace
+}  // namespace jax_ane::software
