@@ -189,8 +189,8 @@ class Config:
         known = {flag.env for flag in FLAGS.values()} | _NOT_FLAGS
         for name in self._environ:
             if name.startswith("JAX_ANE_") and name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                near = difflib.get_close_matches(name.removeprefix("JAX_ANE_").lower(), FLAGS, 1)
+                hint = f"; did you mean {FLAGS[near[0]].env}?" if near else ""
                 warnings.warn(
                     f"unknown environment variable {name}{hint}", AneWarning, stacklevel=2
                 )

@@ -24,7 +24,6 @@ from jax_ane.compiler.placement import OpRecord, Placement
 from jax_ane.compiler.programs import AneProgram
 
 _PACKAGE = Path(__file__).parent
-_SCRIPTS = ("jax-ane", "jax-ane.exe", "__main__.py")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,7 +118,8 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
         True
     """
     report = _report(_stablehlo(fn, args, kwargs))
-    report.placement.ops[:] = [_with_user_line(op, fn) for op in report.placement.ops]
+    caller = _caller()
+    report.placement.ops[:] = [_with_user_line(op, fn, caller) for op in report.placement.ops]
     return report
 
 
@@ -188,10 +188,23 @@ def _stablehlo(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     return _jax_internals.module_to_bytecode(lowered.compiler_ir())
 
 
-def _with_user_line(op: OpRecord, fn: Any) -> OpRecord:
-    """Returns the record; what JAX adds outside of any line of `fn` gets the line of its `def`."""
-    ours = Path(op.location.file).name in _SCRIPTS or Path(op.location.file).parent == _PACKAGE
-    if op.location.file and not ours:
+def _caller() -> tuple[str, int]:
+    """Returns file and line of the call that came into this package from outside."""
+    frame = inspect.currentframe()
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(_PACKAGE):
+        frame = frame.f_back
+    return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def _with_user_line(op: OpRecord, fn: Any, caller: tuple[str, int]) -> OpRecord:
+    """Returns the record with a place in the user's function.
+
+    What JAX adds to a program outside of any line of `fn`, such as the constants it shares, carries
+    the line of the call to `explain`, or none; the line of the function's `def` says more.
+    """
+    file = op.location.file
+    inside = Path(file).is_relative_to(_PACKAGE) and Path(file).name != "demo.py"
+    if file and not inside and (file, op.location.line) != caller:
         return op
     code = getattr(inspect.unwrap(fn), "__code__", None)
     if code is None:
@@ -203,7 +216,7 @@ def _with_user_line(op: OpRecord, fn: Any) -> OpRecord:
 def _readable(program: bytes | str) -> bytes | str:
     """Returns a program that the compiler can read, unpacked from a `jax.export` artifact."""
     data = program.encode() if isinstance(program, str) else program
-    diagnostics = _read_diagnostics(data)
+    diagnostics = _read_diagnostics(data) if data.strip() else "there is no program in them"
     if diagnostics is None:
         return program
     hint = ""
