@@ -216,7 +216,9 @@ def _with_user_line(op: OpRecord, fn: Any, caller: tuple[str, int]) -> OpRecord:
 def _readable(program: bytes | str) -> bytes | str:
     """Returns a program that the compiler can read, unpacked from a `jax.export` artifact."""
     data = program.encode() if isinstance(program, str) else program
-    diagnostics = _read_diagnostics(data) if data.strip() else "there is no program in them"
+    diagnostics = (
+        _read_diagnostics(data) if data.strip(b"\0 \t\r\n") else "there is no text in them"
+    )
     if diagnostics is None:
         return program
     hint = ""
