@@ -28,7 +28,7 @@ class MilProgram:
 def mil_run(text: str, inputs: dict, blobs: dict, chip: dict, exact: bool = True) -> dict:
     """Compiles, loads and runs a MIL program once."""
 
-def mil_check(text: str, blobs: dict, chip: dict) -> list[tuple[str, int, int, str]]:
+def mil_check(text: str, blobs: dict, chip: dict) -> list:
     """Every refusal of a program as (id, line, column, message)."""
 
 def configure(threads: int, isa: str) -> None:
