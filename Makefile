@@ -18,11 +18,6 @@ test: $(VENV)/.test
 
 notebooks: $(VENV)/.notebook
 	JAX_ANE_DEMO_EPOCHS=2 $(BIN)/pytest --nbmake --nbmake-timeout=600 notebooks
-	$(BIN)/jupytext --test --to py:percent notebooks/*.ipynb
-	@for file in notebooks/*.ipynb; do \
-	  $(BIN)/jupytext --quiet --to py:percent --output - $$file | diff -u $${file%.ipynb}.py - \
-	    || { echo "$$file and its .py differ; run: jupytext --sync notebooks/*.py"; exit 1; }; \
-	done
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
