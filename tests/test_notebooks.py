@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notebooks are stored without outputs, beside a script of the same cells. `make notebooks` runs."""
+"""Notebooks are stored without outputs, beside a script of the same cells."""
 
 from __future__ import annotations
 
