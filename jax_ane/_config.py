@@ -4,8 +4,8 @@
 Each flag has one row in `FLAGS`; the environment variables, `update`, the context manager, the
 command line's listing and the docs are computed from it. Precedence: context manager, `update`,
 environment (`JAX_ANE_<NAME>`), default. A `start` flag is read when JAX creates the client and
-raises when it is changed afterwards; a `compile` flag is read at each compilation. A program that
-JAX has compiled already keeps the values that it was compiled with.
+raises when it is changed afterwards; a `compile` flag is read at each compilation, and a
+change of it recompiles what JAX has compiled already.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import contextvars
 import dataclasses
 import difflib
+import json
 import os
 import types
 import warnings
@@ -41,6 +42,7 @@ class Flag:
     help: str
     read: str = "compile"
     choices: tuple[str, ...] = ()
+    minimum: int = 0  # of a whole number
 
     @property
     def env(self) -> str:
@@ -53,14 +55,18 @@ class Flag:
             return ", ".join(f"`{choice}`" for choice in (self.default, *rest))
         if self.type is bool:
             return "`true`, `false`" if self.default else "`false`, `true`"
-        return f"`{self.default}`, a whole number" if self.type is int else "empty, any text"
+        return (
+            f"`{self.default}`, a whole number from {self.minimum}"
+            if self.type is int
+            else "empty, any text"
+        )
 
     def parse(self, value: Any, source: str) -> Any:
         """Returns `value` as this flag's type, or raises with the name of its source."""
         if self.type is bool:
             parsed = value if isinstance(value, bool) else _parse_bool(value, source)
         elif self.type is int:
-            parsed = _parse_int(value, source)
+            parsed = _parse_int(value, source, self.minimum)
         else:
             parsed = str(value)
         if self.choices and parsed not in self.choices:
@@ -77,13 +83,13 @@ def _parse_bool(value: Any, source: str) -> bool:
     raise ValueError(f"{source}={value!r} is not a truth value: use true or false")
 
 
-def _parse_int(value: Any, source: str) -> int:
+def _parse_int(value: Any, source: str, minimum: int) -> int:
     try:
         parsed = int(value)
     except (TypeError, ValueError):
         raise ValueError(f"{source}={value!r} is not a whole number") from None
-    if parsed < 0:
-        raise ValueError(f"{source}={value!r} is negative: use 0 or more")
+    if parsed < minimum:
+        raise ValueError(f"{source}={value!r} is too small: use {minimum} or more")
     return parsed
 
 
@@ -93,6 +99,7 @@ _ROWS = (
     Flag("numerics", str, "exact", "exact: the chip's bits; fast: fp16 storage with float32 sums",
          "compile", ("exact", "fast")),
     Flag("chip", str, "M4", "whose limits and quirks to follow", "compile", _CHIPS),
+    Flag("num_devices", int, 1, "software engines to show as devices", "start", minimum=1),
     Flag("placement", str, "auto", "auto: where it pays; ane: everything legal; host: nothing",
          "compile", ("auto", "ane", "host")),
     Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL, blobs and report"),
@@ -136,6 +143,7 @@ class Config:
             "jax_ane_config", default=_NOTHING
         )
         self._started: dict[str, Any] | None = None
+        self._jax_context: Any = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in FLAGS:
@@ -163,6 +171,7 @@ class Config:
         parsed = _flag(name).parse(value, name)
         self._check_started(name, parsed)
         self._updates[name] = parsed
+        self._tell_jax()
 
     @contextlib.contextmanager
     def __call__(self, **values: Any) -> Iterator[None]:
@@ -171,9 +180,39 @@ class Config:
             self._check_started(name, value)
         token = self._local.set({**self._local.get(), **parsed})
         try:
-            yield
+            with self._jax_scope():
+                yield
         finally:
             self._local.reset(token)
+
+    def local_flags(self) -> str:
+        """Returns the compile flags of this thread's `with` blocks as JSON; "" for none."""
+        chosen = {n: v for n, v in self._local.get().items() if FLAGS[n].read == "compile"}
+        return json.dumps(chosen) if chosen else ""
+
+    def attach(self, jax_context: Any) -> None:
+        """Makes the compile flags part of the key of JAX's caches.
+
+        Args:
+            jax_context: what `jax.make_user_context(None)` returned. A program compiled under other
+                flags is then traced and compiled anew instead of being taken from a cache.
+        """
+        self._jax_context = jax_context
+        self._tell_jax()
+
+    def _jax_key(self, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...] | None:
+        """Returns what JAX's caches must tell apart; None when nothing was set in this process."""
+        chosen = [(n, v) for n, v in sorted(values.items()) if FLAGS[n].read == "compile"]
+        return tuple(chosen) or None
+
+    def _tell_jax(self) -> None:
+        if self._jax_context is not None:
+            self._jax_context.set_global(self._jax_key(self._updates))
+
+    def _jax_scope(self) -> contextlib.AbstractContextManager[Any]:
+        if self._jax_context is None:
+            return contextlib.nullcontext()
+        return self._jax_context(self._jax_key({**self._updates, **self._local.get()}))
 
     def values(self) -> dict[str, Any]:
         """Returns every flag's value in force."""

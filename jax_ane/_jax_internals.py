@@ -34,6 +34,7 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jax._src.interpreters.mlir", "module_to_bytecode", "the compiler"),
     ("jax._src.callback", "emit_python_callback", "host callbacks"),
     ("jax._src.stages", "Executable.as_text", "the compiler's own text in as_text()"),
+    ("jax._src.compiler", "backend_compile_and_load", "`with jax_ane.config(...)` around a call"),
     ("jax._src.array", "ArrayImpl", "more than one device"),
     ("jax._src.sharding_impls", "GSPMDSharding", "more than one device"),
     ("jaxlib.xla_client", "make_cpu_client", "the device"),
@@ -289,6 +290,53 @@ def accepts_keyword(function: Callable[..., Any], name: str) -> bool:
         return name in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return name in (function.__doc__ or "")
+
+
+# --- flags --------------------------------------------------------------------------------------
+
+_MODULE_ATTRIBUTES = "mhlo.frontend_attributes"
+_FLAGS = "jax_ane_flags"
+
+
+def carry_flags(read: Callable[[], str]) -> None:
+    """Lets flags that hold on the user's thread reach the compiler, which runs on another.
+
+    Args:
+        read: returns the flags set by a `with` block on this thread as text, "" for none. They
+            travel as an attribute of the module.
+    """
+    original = _optional("jax._src.compiler", "backend_compile_and_load")
+    if original is None or hasattr(original, "_jax_ane_wrapped"):
+        return
+
+    @functools.wraps(original)
+    def compile_and_load(backend: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+        flags = read() if getattr(backend, "platform", "") == PLATFORM else ""
+        if flags:
+            from jaxlib.mlir import ir
+
+            with module.context:
+                held = ir.DictAttr.get({_FLAGS: ir.StringAttr.get(flags)})
+                module.operation.attributes[_MODULE_ATTRIBUTES] = held
+        return original(backend, module, *args, **kwargs)
+
+    compile_and_load._jax_ane_wrapped = True  # type: ignore[attr-defined]
+    owner: Any = importlib.import_module("jax._src.compiler")
+    owner.backend_compile_and_load = compile_and_load
+
+
+def take_flags(module: Any) -> str:
+    """Returns the flags that `carry_flags` put on a module, and removes them."""
+    from jaxlib.mlir import ir
+
+    attributes = module.operation.attributes
+    if _MODULE_ATTRIBUTES not in attributes:
+        return ""
+    held = ir.DictAttr(attributes[_MODULE_ATTRIBUTES])
+    if _FLAGS not in held:
+        return ""
+    del attributes[_MODULE_ATTRIBUTES]
+    return ir.StringAttr(held[_FLAGS]).value
 
 
 # --- the compiler -----------------------------------------------------------------------------

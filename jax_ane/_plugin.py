@@ -55,8 +55,20 @@ def _register() -> None:
             internals.register_failing_backend(problem)
         return
     internals.adapt_lowering()
+    _attach_config()
     for finding in internals.findings:
         _report(finding)
+
+
+def _attach_config() -> None:
+    """Lets a change of a compile flag recompile what is compiled already."""
+    import jax
+
+    from jax_ane import _jax_internals as internals
+    from jax_ane._config import config
+
+    config.attach(jax.make_user_context(None))
+    internals.carry_flags(config.local_flags)
 
 
 def _report(finding: str) -> None:
@@ -97,7 +109,11 @@ def client_options() -> dict[str, str | int]:
     config.validate()
     _engine.check_device()
     config.mark_started()
-    return {"device_kind": _engine.device_kind(), "version": __version__, "num_devices": 1}
+    return {
+        "device_kind": _engine.device_kind(),
+        "version": __version__,
+        "num_devices": config.num_devices,
+    }
 
 
 def version_problem() -> str | None:

@@ -167,7 +167,7 @@ for reason, count in sorted(stats.host_fallbacks.items(), key=lambda item: -item
 # ## Two kinds of numerics
 #
 # `exact` follows the chip's sums bit for bit; `fast` keeps fp16 storage but sums in float32, which
-# is quicker and close. The flag is read when a program is compiled, so the function is new here.
+# is quicker and close. The flag is read when a program is compiled; a change of it recompiles.
 
 # %%
 rng = np.random.default_rng(0)

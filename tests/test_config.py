@@ -21,7 +21,7 @@ VALUES = [
         or {
             str: [("some text", "some text"), ("", "")],
             bool: [("true", True), ("No", False), ("1", True), ("off", False)],
-            int: [("0", 0), ("12", 12)],
+            int: [(str(flag.minimum), flag.minimum), ("12", 12)],
         }[flag.type]
     )
 ]
@@ -67,9 +67,10 @@ def test_wrong_value_names_its_source_and_the_choices(name):
     assert unchanged.get(name) == flag.default
 
 
-def test_negative_thread_count_is_refused():
-    with pytest.raises(ValueError, match="JAX_ANE_THREADS='-1' is negative"):
-        Config({"JAX_ANE_THREADS": "-1"}).validate()
+@pytest.mark.parametrize(("name", "text"), [("threads", "-1"), ("num_devices", "0")])
+def test_too_small_a_number_is_refused(name, text):
+    with pytest.raises(ValueError, match=rf"JAX_ANE_{name.upper()}='{text}' is too small: use "):
+        Config({f"JAX_ANE_{name.upper()}": text}).validate()
 
 
 @pytest.mark.parametrize("text", ["y", "yes", "t", "true", "on", "1", "TRUE", " Yes "])

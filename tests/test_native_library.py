@@ -63,7 +63,5 @@ def test_package_data_is_installed():
 
 def test_stub_names_what_the_library_has():
     stub = ast.parse((files("jax_ane") / "_native.pyi").read_text())
-    stated = {
-        node.name for node in stub.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-    }
+    stated = {node.name for node in stub.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     assert stated == {name for name in dir(_native) if not name.startswith("_")}

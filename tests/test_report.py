@@ -259,7 +259,7 @@ def test_what_is_not_a_function_is_a_type_error(call):
     ids=["empty", "zeros", "text", "bytecode"],
 )  # fmt: skip
 def test_what_is_not_a_program_is_a_value_error(program, capfd):
-    with pytest.raises(ValueError, match="neither StableHLO nor a jax.export artifact"):
+    with pytest.raises(ValueError, match=r"neither StableHLO nor a jax\.export artifact"):
         explain_program(program)
     assert capfd.readouterr() == ("", "")
 

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from jax_ane import _counters
+from jax_ane import _jax_internals as internals
 from jax_ane.compiler import dump, frontend, hostmodule, partition, placement, programs
 from jax_ane.compiler.placement import Placement
 from jax_ane.compiler.programs import AneProgram, Settings
@@ -59,8 +60,8 @@ def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Co
         ValueError: the bytes are not a program.
     """
     start = time.perf_counter()
-    settings = Settings.current()
     module = frontend.parse(program)
+    settings = Settings.current(internals.take_flags(module))
     frontend.normalise(module)
     blocks = frontend.code_blocks(module)
     plans = [partition.plan_block(b, settings.placement, num_devices > 1) for b in blocks]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 import threading
 import weakref
 from typing import Any
@@ -33,13 +34,15 @@ class Settings:
     dump_dir: str
 
     @classmethod
-    def current(cls) -> Settings:
+    def current(cls, carried: str = "") -> Settings:
+        """Returns the flags in force; `carried` are those of the thread that asked, as JSON."""
         from jax_ane._config import config
 
-        names = tuple(n.strip() for n in config.disable_passes.split(",") if n.strip())
+        values = {**config.values(), **(json.loads(carried) if carried else {})}
+        names = tuple(n.strip() for n in values["disable_passes"].split(",") if n.strip())
         return cls(
-            config.placement, config.chip, config.numerics, names, config.validate_ir,
-            config.dump_dir,
+            values["placement"], values["chip"], values["numerics"], names,
+            values["validate_ir"], values["dump_dir"],
         )  # fmt: skip
 
 
@@ -143,12 +146,15 @@ def _fingerprint(printed: mil.Printed, settings: Settings) -> str:
 
 
 @functools.cache
-def _register_handler() -> None:
-    """Tells XLA:CPU which C++ function stands behind the custom call, once a process."""
+def _start_runtime() -> None:
+    """Sets up the engine and the handler behind the custom call, once a process."""
     import jax
 
     from jax_ane import _native
+    from jax_ane._config import config
     from jax_ane.compiler.hostmodule import TARGET
+
+    _native.configure(config.threads, config.isa)
 
     jax.ffi.register_ffi_target(
         TARGET, {"execute": _native.program_handler()}, platform="cpu", api_version=1
@@ -163,7 +169,7 @@ def load(program: AneProgram, settings: Settings) -> None:
     """
     from jax_ane import _native
 
-    _register_handler()
+    _start_runtime()
     with _lock:
         handle = _loaded.get(program.fingerprint)
         if handle is None:

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "device/software/engine.h"
+#include "device/software/ops/op.h"
 #include "device/software/software_device.h"
 #include "python/convert.h"
 
@@ -186,6 +187,17 @@ void BindMil(nb::module_& m) {
         },
         nb::arg("text"), nb::arg("blobs"), nb::arg("chip"),
         "Every refusal of a program as (id, line, column, message).");
+    m.def(
+        "mil_ops",
+        [] {
+            constexpr const char* kClasses[] = {"bit-exact", "bounded", "unknown"};
+            nb::list out;
+            for (const OpDef* op : AllOps()) {
+                out.append(nb::make_tuple(op->name, kClasses[static_cast<int>(op->numerics)]));
+            }
+            return out;
+        },
+        "The modelled operations as (name, numeric class), sorted.");
     m.def(
         "configure",
         [](int threads, const std::string& isa) {

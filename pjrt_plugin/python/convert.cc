@@ -15,8 +15,10 @@ StatusOr<software::ChipTraits> ReadChip(const nb::dict& chip) {
         const std::string k = nb::cast<std::string>(nb::str(key));
         if (k == "name") name = nb::cast<std::string>(nb::str(entry));
         if (k == "family") family = nb::cast<std::string>(nb::str(entry));
-        if (!nb::isinstance<nb::dict>(entry)) continue;
-        nb::object value = nb::borrow<nb::dict>(entry).attr("get")("value");
+        nb::object value = nb::borrow(entry);
+        if (nb::isinstance<nb::dict>(entry)) {
+            value = nb::borrow<nb::dict>(entry).attr("get")("value");
+        }
         if (nb::isinstance<nb::bool_>(value)) {
             values[k] = nb::cast<bool>(value) ? 1 : 0;
         } else if (nb::isinstance<nb::int_>(value) || nb::isinstance<nb::float_>(value)) {

@@ -11,7 +11,7 @@ namespace jax_ane::runtime {
 
 namespace {
 
-constexpr int64_t kGrain = 32 * 1024;  // elements a chunk: below this one thread is quicker
+constexpr int64_t kGrain = 128 * 1024;  // elements a chunk: below this one thread is quicker
 
 struct Rows {
     int64_t count;

@@ -149,3 +149,13 @@ def test_mil_needs_no_jax():
 def test_public_errors():
     assert issubclass(jax_ane.MilError, ValueError)
     assert issubclass(jax_ane.UnsupportedOpError, jax_ane.AneError)
+
+
+def test_op_table_has_unique_names_and_classes():
+    rows = _native.mil_ops()
+    names = [name for name, _ in rows]
+    assert names == sorted(set(names))
+    classes = dict(rows)
+    assert set(classes.values()) == {"bit-exact", "bounded", "unknown"}
+    assert classes["matmul"] == classes["gelu"] == "bit-exact"
+    assert classes["reduce_sum"] == classes["softmax"] == "bounded"

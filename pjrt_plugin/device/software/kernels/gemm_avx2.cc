@@ -82,56 +82,52 @@ struct Avx2 {
 
     // ---- Packing
 
+    // Exact also for exponent field 31, which the unit reads as an ordinary number.
     static __m256 Decode(__m128i halves) {
+        const __m256 value = _mm256_cvtph_ps(halves);
+        const __m128i exponent = _mm_set1_epi16(0x7C00);
+        const __m128i special = _mm_cmpeq_epi16(_mm_and_si128(halves, exponent), exponent);
+        if (_mm_testz_si128(special, special)) [[likely]] return value;
         const __m256i bits = _mm256_cvtepu16_epi32(halves);
         const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7FFF));
         const __m256i sign =
             _mm256_slli_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x8000)), 16);
-        const __m256i normal =
+        const __m256i number =
             _mm256_add_epi32(_mm256_slli_epi32(magnitude, 13), _mm256_set1_epi32(112 << 23));
-        const __m256i subnormal = _mm256_castps_si256(
-            _mm256_mul_ps(_mm256_cvtepi32_ps(magnitude), _mm256_set1_ps(0x1p-24f)));
-        const __m256i is_normal =
-            _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x3FF));
-        return _mm256_castsi256_ps(
-            _mm256_or_si256(_mm256_blendv_epi8(subnormal, normal, is_normal), sign));
+        return _mm256_blendv_ps(value, _mm256_castsi256_ps(_mm256_or_si256(number, sign)),
+                                _mm256_castsi256_ps(_mm256_cvtepi16_epi32(special)));
     }
 
-    static __m256i Exponent(__m128i halves) {
-        const __m256i field = _mm256_and_si256(
-            _mm256_srli_epi32(_mm256_cvtepu16_epi32(halves), 10), _mm256_set1_epi32(31));
-        return _mm256_sub_epi32(_mm256_max_epi32(field, _mm256_set1_epi32(1)),
-                                _mm256_set1_epi32(15));
+    // The exponent field, 1 for subnormals.
+    static __m128i Field(__m128i halves) {
+        const __m128i field = _mm_and_si128(_mm_srli_epi16(halves, 10), _mm_set1_epi16(31));
+        return _mm_max_epu16(field, _mm_set1_epi16(1));
     }
 
-    // What a block holds, vector-wise. Zeros do not count: their products are zero anyway.
+    static __m128i IsZero(__m128i halves) {
+        return _mm_cmpeq_epi16(_mm_and_si128(halves, _mm_set1_epi16(0x7FFF)), _mm_setzero_si128());
+    }
+
+    // What a block holds, in 16-bit lanes.
     struct RangeVectors {
-        __m256i min_exponent = _mm256_set1_epi32(99);
-        __m256 max_magnitude = _mm256_setzero_ps();
-        __m256 square = _mm256_setzero_ps();
+        __m128i min_field = _mm_set1_epi16(64);
+        __m128i max_bits = _mm_setzero_si128();
 
-        void Add(__m256 value, __m256i exponent) {
-            const __m256i nonzero =
-                _mm256_castps_si256(_mm256_cmp_ps(value, _mm256_setzero_ps(), _CMP_NEQ_OQ));
-            const __m256i counted =
-                _mm256_blendv_epi8(_mm256_set1_epi32(99), exponent, nonzero);
-            min_exponent = _mm256_min_epi32(min_exponent, counted);
-            max_magnitude = _mm256_max_ps(
-                max_magnitude,
-                _mm256_and_ps(value, _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF))));
-            square = _mm256_fmadd_ps(value, value, square);
+        void Add(__m128i halves, __m128i field) {
+            const __m128i counted = _mm_or_si128(
+                field, _mm_and_si128(IsZero(halves), _mm_set1_epi16(64)));
+            min_field = _mm_min_epu16(min_field, counted);
+            max_bits =
+                _mm_max_epu16(max_bits, _mm_and_si128(halves, _mm_set1_epi16(0x7FFF)));
         }
-        void Finish(blocked::Range& range, float& square_sum) const {
-            alignas(32) int32_t exponents[8];
-            alignas(32) float magnitudes[8];
-            alignas(32) float squares[8];
-            _mm256_store_si256(reinterpret_cast<__m256i*>(exponents), min_exponent);
-            _mm256_store_ps(magnitudes, max_magnitude);
-            _mm256_store_ps(squares, square);
+        void Finish(blocked::Range& range) const {
+            alignas(16) uint16_t fields[8];
+            alignas(16) uint16_t bits[8];
+            _mm_store_si128(reinterpret_cast<__m128i*>(fields), min_field);
+            _mm_store_si128(reinterpret_cast<__m128i*>(bits), max_bits);
             for (int i = 0; i < 8; ++i) {
-                range.min_exponent = std::min(range.min_exponent, exponents[i]);
-                range.max_magnitude = std::max(range.max_magnitude, magnitudes[i]);
-                square_sum += squares[i];
+                range.min_field = std::min<int32_t>(range.min_field, fields[i]);
+                range.max_bits = std::max<int32_t>(range.max_bits, bits[i]);
             }
         }
     };
@@ -143,9 +139,10 @@ struct Avx2 {
         return _mm_load_si128(reinterpret_cast<const __m128i*>(buffer));
     }
 
+    // One row of A: `count` neighbouring values.
     template <bool kExact>
     static void DecodeRow(const Half* source, int64_t count, float* values, int32_t* drop,
-                          blocked::Range& range, float& square) {
+                          blocked::Range& range) {
         RangeVectors seen;
         for (int64_t k = 0; k < count; k += 8) {
             const __m128i halves = LoadHalves(source + k, count - k);
@@ -153,34 +150,29 @@ struct Avx2 {
                 _mm256_store_ps(values + k, _mm256_cvtph_ps(halves));
                 continue;
             }
-            const __m256 value = Decode(halves);
-            const __m256i exponent = Exponent(halves);
-            seen.Add(value, exponent);
+            const __m128i field = Field(halves);
+            seen.Add(halves, field);
             const __m256i scaled =
-                _mm256_castps_si256(_mm256_mul_ps(value, _mm256_set1_ps(65536.0f)));
-            const __m256i nonzero =
-                _mm256_castps_si256(_mm256_cmp_ps(value, _mm256_setzero_ps(), _CMP_NEQ_OQ));
+                _mm256_castps_si256(_mm256_mul_ps(Decode(halves), _mm256_set1_ps(65536.0f)));
+            const __m256i step =
+                _mm256_add_epi32(_mm256_cvtepi16_epi32(IsZero(halves)), _mm256_set1_epi32(1));
             _mm256_store_si256(reinterpret_cast<__m256i*>(values + k),
-                               _mm256_sub_epi32(scaled, nonzero));
-            const __m256i byte =
-                _mm256_and_si256(_mm256_sub_epi32(_mm256_set1_epi32(kMacDropExponent), exponent),
-                                 _mm256_set1_epi32(0xFF));
-            _mm256_store_si256(reinterpret_cast<__m256i*>(drop + k),
-                               _mm256_mullo_epi32(byte, _mm256_set1_epi32(0x01010101)));
+                               _mm256_add_epi32(scaled, step));
+            // The byte -17 - e(a) in the top of each word, where Above looks for it.
+            const __m256i byte = _mm256_cvtepi16_epi32(
+                _mm_sub_epi16(_mm_set1_epi16(kMacDropExponent + 15), field));
+            _mm256_store_si256(reinterpret_cast<__m256i*>(drop + k), _mm256_slli_epi32(byte, 24));
         }
-        if constexpr (kExact) seen.Finish(range, square);
+        if constexpr (kExact) seen.Finish(range);
     }
 
-    static void StoreExponents(__m256i exponent, int8_t* out, int64_t stride, int64_t count) {
-        alignas(32) int32_t values[8];
-        _mm256_store_si256(reinterpret_cast<__m256i*>(values), exponent);
-        for (int64_t i = 0; i < count; ++i) out[i * stride] = static_cast<int8_t>(values[i]);
-    }
+    // What PackB gathers over a whole panel.
+    using PanelRange = RangeVectors;
 
+    // One k of a panel of B: `columns` neighbouring values, zero beyond.
     template <bool kExact>
     static void DecodePanelRow(const Half* source, int64_t columns, float* values,
-                               int8_t* exponents, blocked::Range& range, float* square) {
-        RangeVectors seen;
+                               int8_t* exponents, PanelRange& seen) {
         for (int64_t j = 0; j < kPanel; j += kLanes) {
             const __m128i halves =
                 columns > j ? LoadHalves(source + j, columns - j) : _mm_setzero_si128();
@@ -188,16 +180,13 @@ struct Avx2 {
                 _mm256_store_ps(values + j, _mm256_cvtph_ps(halves));
                 continue;
             }
-            const __m256 value = Decode(halves);
-            const __m256i exponent = Exponent(halves);
-            seen.Add(value, exponent);
-            _mm256_store_ps(values + j, value);
-            StoreExponents(exponent, exponents + j, 1, kLanes);
-            _mm256_store_ps(square + j,
-                            _mm256_fmadd_ps(value, value, _mm256_load_ps(square + j)));
+            const __m128i field = Field(halves);
+            seen.Add(halves, field);
+            _mm256_store_ps(values + j, Decode(halves));
+            const __m128i exponent = _mm_sub_epi16(field, _mm_set1_epi16(15));
+            _mm_storel_epi64(reinterpret_cast<__m128i*>(exponents + j),
+                             _mm_packs_epi16(exponent, exponent));
         }
-        float unused = 0;
-        if constexpr (kExact) seen.Finish(range, unused);
     }
 
     static void Transpose(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,

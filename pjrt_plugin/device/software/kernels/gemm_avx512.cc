@@ -73,48 +73,50 @@ struct Avx512 {
 
     // ---- Packing
 
+    // Exact also for exponent field 31, which the unit reads as an ordinary number.
     static __m512 Decode(__m256i halves) {
+        const __m512 value = _mm512_cvtph_ps(halves);
+        const __m256i exponent = _mm256_set1_epi16(0x7C00);
+        const __mmask16 special =
+            _mm256_cmpeq_epi16_mask(_mm256_and_si256(halves, exponent), exponent);
+        if (special == 0) [[likely]] return value;
         const __m512i bits = _mm512_cvtepu16_epi32(halves);
         const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFF));
         const __m512i sign =
             _mm512_slli_epi32(_mm512_and_si512(bits, _mm512_set1_epi32(0x8000)), 16);
-        const __m512i normal =
+        const __m512i number =
             _mm512_add_epi32(_mm512_slli_epi32(magnitude, 13), _mm512_set1_epi32(112 << 23));
-        const __m512i subnormal = _mm512_castps_si512(
-            _mm512_mul_ps(_mm512_cvtepi32_ps(magnitude), _mm512_set1_ps(0x1p-24f)));
-        const __mmask16 is_subnormal =
-            _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(0x400));
-        return _mm512_castsi512_ps(
-            _mm512_or_si512(_mm512_mask_mov_epi32(normal, is_subnormal, subnormal), sign));
+        return _mm512_mask_mov_ps(value, special,
+                                  _mm512_castsi512_ps(_mm512_or_si512(number, sign)));
     }
 
-    static __m512i Exponent(__m256i halves) {
-        const __m512i field = _mm512_and_si512(
-            _mm512_srli_epi32(_mm512_cvtepu16_epi32(halves), 10), _mm512_set1_epi32(31));
-        return _mm512_sub_epi32(_mm512_max_epi32(field, _mm512_set1_epi32(1)),
-                                _mm512_set1_epi32(15));
+    // The exponent field, 1 for subnormals.
+    static __m256i Field(__m256i halves) {
+        const __m256i field =
+            _mm256_and_si256(_mm256_srli_epi16(halves, 10), _mm256_set1_epi16(31));
+        return _mm256_max_epu16(field, _mm256_set1_epi16(1));
     }
 
-    // What a block holds, vector-wise. Zeros do not count: their products are zero anyway.
+    // What a block holds, in 16-bit lanes.
     struct RangeVectors {
-        __m512i min_exponent = _mm512_set1_epi32(99);
-        __m512 max_magnitude = _mm512_setzero_ps();
-        __m512 square = _mm512_setzero_ps();
+        __m256i min_field = _mm256_set1_epi16(64);
+        __m256i max_bits = _mm256_setzero_si256();
 
-        void Add(__m512 value, __m512i exponent) {
-            const __mmask16 nonzero =
-                _mm512_cmp_ps_mask(value, _mm512_setzero_ps(), _CMP_NEQ_OQ);
-            min_exponent =
-                _mm512_mask_min_epi32(min_exponent, nonzero, min_exponent, exponent);
-            max_magnitude = _mm512_max_ps(max_magnitude, _mm512_abs_ps(value));
-            square = _mm512_fmadd_ps(value, value, square);
+        void Add(__m256i halves, __m256i field) {
+            const __m256i bits = _mm256_and_si256(halves, _mm256_set1_epi16(0x7FFF));
+            const __mmask16 nonzero = _mm256_test_epi16_mask(bits, bits);
+            min_field = _mm256_mask_min_epu16(min_field, nonzero, min_field, field);
+            max_bits = _mm256_max_epu16(max_bits, bits);
         }
-        void Finish(blocked::Range& range, float& square_sum) const {
-            range.min_exponent =
-                std::min(range.min_exponent, _mm512_reduce_min_epi32(min_exponent));
-            range.max_magnitude =
-                std::max(range.max_magnitude, _mm512_reduce_max_ps(max_magnitude));
-            square_sum += _mm512_reduce_add_ps(square);
+        void Finish(blocked::Range& range) const {
+            alignas(32) uint16_t fields[16];
+            alignas(32) uint16_t bits[16];
+            _mm256_store_si256(reinterpret_cast<__m256i*>(fields), min_field);
+            _mm256_store_si256(reinterpret_cast<__m256i*>(bits), max_bits);
+            for (int i = 0; i < 16; ++i) {
+                range.min_field = std::min<int32_t>(range.min_field, fields[i]);
+                range.max_bits = std::max<int32_t>(range.max_bits, bits[i]);
+            }
         }
     };
 
@@ -126,7 +128,7 @@ struct Avx512 {
     // One row of A: `count` neighbouring values.
     template <bool kExact>
     static void DecodeRow(const Half* source, int64_t count, float* values, int32_t* drop,
-                          blocked::Range& range, float& square) {
+                          blocked::Range& range) {
         RangeVectors seen;
         for (int64_t k = 0; k < count; k += 16) {
             const __m256i halves = LoadHalves(source + k, count - k);
@@ -134,47 +136,43 @@ struct Avx512 {
                 _mm512_store_ps(values + k, _mm512_cvtph_ps(halves));
                 continue;
             }
-            const __m512 value = Decode(halves);
-            const __m512i exponent = Exponent(halves);
-            seen.Add(value, exponent);
+            const __m256i field = Field(halves);
+            seen.Add(halves, field);
             const __m512i scaled =
-                _mm512_castps_si512(_mm512_mul_ps(value, _mm512_set1_ps(65536.0f)));
+                _mm512_castps_si512(_mm512_mul_ps(Decode(halves), _mm512_set1_ps(65536.0f)));
             const __mmask16 nonzero =
-                _mm512_cmp_ps_mask(value, _mm512_setzero_ps(), _CMP_NEQ_OQ);
-            _mm512_store_si512(values + k, _mm512_mask_add_epi32(scaled, nonzero, scaled,
-                                                                 _mm512_set1_epi32(1)));
-            const __m512i byte = _mm512_and_si512(
-                _mm512_sub_epi32(_mm512_set1_epi32(kMacDropExponent), exponent),
-                _mm512_set1_epi32(0xFF));
-            _mm512_store_si512(drop + k,
-                               _mm512_mullo_epi32(byte, _mm512_set1_epi32(0x01010101)));
+                _mm256_test_epi16_mask(halves, _mm256_set1_epi16(0x7FFF));
+            _mm512_store_si512(
+                values + k,
+                _mm512_mask_add_epi32(scaled, nonzero, scaled, _mm512_set1_epi32(1)));
+            // The byte -17 - e(a) four times: e is the field less 15.
+            const __m512i byte = _mm512_cvtepu16_epi32(
+                _mm256_sub_epi16(_mm256_set1_epi16(kMacDropExponent + 15), field));
+            const __m512i spread = _mm512_set4_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0);
+            _mm512_store_si512(drop + k, _mm512_shuffle_epi8(byte, spread));
         }
-        if constexpr (kExact) seen.Finish(range, square);
+        if constexpr (kExact) seen.Finish(range);
     }
+
+    // What PackB gathers over a whole panel.
+    using PanelRange = RangeVectors;
 
     // One k of a panel of B: `columns` neighbouring values, zero beyond.
     template <bool kExact>
     static void DecodePanelRow(const Half* source, int64_t columns, float* values,
-                               int8_t* exponents, blocked::Range& range, float* square) {
-        RangeVectors seen;
-        for (int64_t j = 0; j < 64; j += 16) {
-            const __m256i halves =
-                columns > j ? LoadHalves(source + j, columns - j) : _mm256_setzero_si256();
+                               int8_t* exponents, PanelRange& seen) {
+        for (int64_t j = 0; j < 64 && j < columns; j += 16) {
+            const __m256i halves = LoadHalves(source + j, columns - j);
             if constexpr (!kExact) {
                 _mm512_store_ps(values + j, _mm512_cvtph_ps(halves));
                 continue;
             }
-            const __m512 value = Decode(halves);
-            const __m512i exponent = Exponent(halves);
-            seen.Add(value, exponent);
-            _mm512_store_ps(values + j, value);
+            const __m256i field = Field(halves);
+            seen.Add(halves, field);
+            _mm512_store_ps(values + j, Decode(halves));
             _mm_store_si128(reinterpret_cast<__m128i*>(exponents + j),
-                            _mm512_cvtepi32_epi8(exponent));
-            _mm512_store_ps(square + j,
-                            _mm512_fmadd_ps(value, value, _mm512_load_ps(square + j)));
+                            _mm256_cvtepi16_epi8(_mm256_sub_epi16(field, _mm256_set1_epi16(15))));
         }
-        float unused = 0;
-        if constexpr (kExact) seen.Finish(range, unused);
     }
 
     static void Transpose(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,

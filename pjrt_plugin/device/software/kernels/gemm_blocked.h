@@ -51,18 +51,22 @@ struct Scratch {
     alignas(64) int8_t b_exponent[G::kTileColumns * kDepth];
     alignas(64) Half turned[std::max<int64_t>(G::kTileRows * kDepth, G::kPanel * kDepth)];
     alignas(64) int32_t sum[G::kTileRows * G::kTileColumns];  // float bits when fast
-    alignas(64) float row_square[G::kTileRows];
-    alignas(64) float column_square[G::kTileColumns];
+    float row_square[G::kTileRows];  // filled only where an overflow is conceivable
+    float column_square[G::kTileColumns];
 };
 
 struct Tile {
     int64_t row, rows, column, columns;
 };
 
-// Smallest exponent of a non-zero operand and largest magnitude of any, over what was packed.
+// Smallest exponent field of a non-zero operand (1 for subnormals) and largest magnitude of any, as
+// fp16 bits without sign, over what was packed. Zeros do not count: their products are zero anyway.
 struct Range {
-    int32_t min_exponent = 99;
-    float max_magnitude = 0.0f;
+    int32_t min_field = 64;
+    int32_t max_bits = 0;
+
+    int32_t min_exponent() const { return min_field - 15; }
+    float max_magnitude() const { return MacFloat(static_cast<Half>(max_bits)); }
 };
 
 inline int32_t WrappingAdd(int32_t a, int32_t b) {
@@ -107,7 +111,7 @@ Range PackA(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch
                     g.a.column_stride, t.rows, depth, s.turned, &stride);
     for (int64_t i = 0; i < t.rows; ++i) {
         Isa::template DecodeRow<kExact>(rows + i * stride, depth, s.a + i * kDepth,
-                                        s.a_drop + i * kDepth, range, s.row_square[i]);
+                                        s.a_drop + i * kDepth, range);
     }
     const int64_t padded = (t.rows + Isa::kRows - 1) / Isa::kRows * Isa::kRows;
     for (int64_t i = t.rows; i < padded; ++i) {
@@ -130,11 +134,12 @@ Range PackB(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch
             g.b.row_stride, g.b.column_stride, depth, columns, s.turned, &stride);
         float* values = s.b + first * kDepth;
         int8_t* exponents = s.b_exponent + first * kDepth;
+        typename Isa::PanelRange seen;
         for (int64_t k = 0; k < depth; ++k) {
             Isa::template DecodePanelRow<kExact>(rows + k * stride, columns, values + k * G::kPanel,
-                                                 exponents + k * G::kPanel, range,
-                                                 s.column_square + first);
+                                                 exponents + k * G::kPanel, seen);
         }
+        if constexpr (kExact) seen.Finish(range);
     }
     return range;
 }
@@ -248,12 +253,29 @@ inline void StoreRaw(const GemmArgs& g, int64_t i, int64_t j, int32_t raw) {
     g.c[i * g.c_row_stride + j] = value;
 }
 
-// Cauchy-Schwarz with float32 norms; the factor covers their rounding, the last term that of the
-// products.
-inline bool CannotOverflow(int64_t k, float row_square, float column_square, float bias) {
-    const double bound =
-        std::sqrt(static_cast<double>(row_square) * static_cast<double>(column_square));
+// Whether partial sums bounded by `bound` stay below 2^15; the factor covers float32 rounding of the
+// bound, the last term that of the products.
+inline bool CannotOverflow(int64_t k, double bound, float bias) {
     return bound * 1.001 + std::fabs(bias) + (static_cast<double>(k) + 1) * 0x1p-17 < 32767.0;
+}
+
+// Squares of the norms of the tile's rows of A and columns of B, for Cauchy-Schwarz.
+template <typename Isa>
+void FillSquares(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
+    auto square = [&](const Half* source, int64_t stride) {
+        float sum = 0.0f;
+        for (int64_t k = 0; k < g.k; ++k) {
+            const float value = MacFloat(source[k * stride]);
+            sum += value * value;
+        }
+        return sum;
+    };
+    for (int64_t i = 0; i < t.rows; ++i) {
+        s.row_square[i] = square(g.a.data + (t.row + i) * g.a.row_stride, g.a.column_stride);
+    }
+    for (int64_t j = 0; j < t.columns; ++j) {
+        s.column_square[j] = square(g.b.data + (t.column + j) * g.b.column_stride, g.b.row_stride);
+    }
 }
 
 template <typename Isa>
@@ -276,7 +298,8 @@ void StoreExactRow(const GemmArgs& g, const Tile& t, int64_t i, bool safe, Scrat
     if (safe) return;
     for (int64_t j = 0; j < t.columns; ++j) {
         const float bias = MacFloat(BiasAt(g, row, t.column + j));
-        if (CannotOverflow(g.k, s.row_square[i], s.column_square[j], bias)) continue;
+        const double bound = std::sqrt(static_cast<double>(s.row_square[i]) * s.column_square[j]);
+        if (CannotOverflow(g.k, bound, bias)) continue;
         StoreRaw(g, row, t.column + j, CheckedDot(g, row, t.column + j));
     }
 }
@@ -298,16 +321,17 @@ void ExactTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
     using G = Geometry<Isa>;
     const int64_t padded = (t.rows + G::kRows - 1) / G::kRows * G::kRows;
     std::fill_n(s.sum, padded * G::kTileColumns, 0);
-    std::fill_n(s.row_square, G::kTileRows, 0.0f);
-    std::fill_n(s.column_square, G::kTileColumns, 0.0f);
     int64_t biased = 0;  // steps that added the magic number's bits
+    float largest_a = 0.0f, largest_b = 0.0f;
     for (int64_t k0 = 0; k0 < g.k; k0 += kDepth) {
         const int64_t depth = std::min(kDepth, g.k - k0);
         const Range b = PackB<Isa, true>(g, t, k0, depth, s);
         const Range a = PackA<Isa, true>(g, t, k0, depth, s);
-        if (a.max_magnitude * b.max_magnitude >= kMaxMagicProduct) {
+        largest_a = std::max(largest_a, a.max_magnitude());
+        largest_b = std::max(largest_b, b.max_magnitude());
+        if (a.max_magnitude() * b.max_magnitude() >= kMaxMagicProduct) {
             MultiplyBlock<Isa, Inner::kLarge>(t, depth, s);
-        } else if (a.min_exponent + b.min_exponent > kMacDropExponent) {
+        } else if (a.min_exponent() + b.min_exponent() > kMacDropExponent) {
             MultiplyBlock<Isa, Inner::kUnmasked>(t, depth, s);
             biased += depth;
         } else {
@@ -316,9 +340,9 @@ void ExactTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
         }
     }
     const auto magic = std::bit_cast<uint32_t>(kMagic) * static_cast<uint32_t>(biased);
-    const float largest_row = *std::max_element(s.row_square, s.row_square + t.rows);
-    const float largest_column = *std::max_element(s.column_square, s.column_square + t.columns);
-    const bool safe = CannotOverflow(g.k, largest_row, largest_column, LargestBias(g, t));
+    const double bound = static_cast<double>(largest_a) * largest_b * static_cast<double>(g.k);
+    const bool safe = CannotOverflow(g.k, bound, LargestBias(g, t));
+    if (!safe) FillSquares(g, t, s);
     for (int64_t i = 0; i < t.rows; ++i) {
         int32_t* sum = s.sum + i * G::kTileColumns;
         for (int64_t j = 0; j < t.columns; ++j) {

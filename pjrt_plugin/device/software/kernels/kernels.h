@@ -117,10 +117,6 @@ struct KernelTable {
 // The scalar reference: every pointer set.
 const KernelTable& ReferenceKernels();
 
-// Each vector file starts from the reference and overwrites what it has. Defined in table.cc's
-// companions
-// (`*_avx2.cc`, `*_avx512.cc`, `*_neon.cc`); see the list in table.cc.
-
 // The table for an instruction set ("auto", "scalar", "avx2", "avx512", "neon"), or null if this
 // machine or build lacks it.
 const KernelTable* FindKernels(std::string_view isa);

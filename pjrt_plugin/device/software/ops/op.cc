@@ -96,17 +96,24 @@ constexpr const char* kElsewhere[] = {
 
 }  // namespace
 
+std::vector<const OpDef*> AllOps() {
+    std::vector<const OpDef*> all;
+    for (const OpTable& table :
+         {MatmulOps(), ConvOps(), ElementwiseOps(), ReduceOps(), NormOps(), ShapeOps(), ViewOps(),
+          IndexOps(), PoolOps(), CastOps(), ConstexprOps()}) {
+        for (size_t i = 0; i < table.count; ++i) all.push_back(&table.rows[i]);
+    }
+    std::sort(all.begin(), all.end(), [](const OpDef* a, const OpDef* b) {
+        return std::string_view(a->name) < std::string_view(b->name);
+    });
+    return all;
+}
+
 const OpDef* FindOp(std::string_view name) {
     static const auto& map = *[] {
-        auto* all = new std::unordered_map<std::string_view, const OpDef*>;
-        for (const OpTable& table :
-             {MatmulOps(), ConvOps(), ElementwiseOps(), ReduceOps(), NormOps(), ShapeOps(),
-              ViewOps(), IndexOps(), PoolOps(), CastOps(), ConstexprOps()}) {
-            for (size_t i = 0; i < table.count; ++i) {
-                all->emplace(table.rows[i].name, &table.rows[i]);
-            }
-        }
-        return all;
+        auto* ops = new std::unordered_map<std::string_view, const OpDef*>;
+        for (const OpDef* op : AllOps()) ops->emplace(op->name, op);
+        return ops;
     }();
     const auto it = map.find(name);
     return it == map.end() ? nullptr : it->second;

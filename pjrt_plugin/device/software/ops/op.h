@@ -176,6 +176,8 @@ OpTable PoolOps();
 OpTable CastOps();
 OpTable ConstexprOps();
 
+// Every row of every table, sorted by name.
+std::vector<const OpDef*> AllOps();
 // Null when the software ANE has no such op.
 const OpDef* FindOp(std::string_view name);
 // Why the chip has no lowering for an op, or null.
