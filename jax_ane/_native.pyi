@@ -31,6 +31,9 @@ def mil_run(text: str, inputs: dict, blobs: dict, chip: dict, exact: bool = True
 def mil_check(text: str, blobs: dict, chip: dict) -> list:
     """Every refusal of a program as (id, line, column, message)."""
 
+def mil_ops() -> list:
+    """The modelled operations as (name, numeric class), sorted."""
+
 def configure(threads: int, isa: str) -> None:
     """Sets threads and instruction set for later loads."""
 
