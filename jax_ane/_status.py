@@ -132,7 +132,7 @@ def _since_reset(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def info() -> Info:
-    """Returns versions, engine, chip, memory, instruction set and flags off their default.
+    """Returns versions, engine, chip, memory, cache, instruction set and flags off their default.
 
     Example:
         >>> import jax_ane
@@ -148,6 +148,7 @@ def info() -> Info:
         "jaxlib": _version("jaxlib"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "memory": _memory(),
         "engine": _engine.device_kind(),
         "engine_why": _engine.why_software(),
         "chip": config.chip,
@@ -160,8 +161,17 @@ def info() -> Info:
         values["isa"] = _native.isa()
     except (ImportError, ValueError) as error:
         values["isa"] = f"native library not usable: {error}"
+    values["program_cache"] = f"in memory, {len(_program_stats())} programs loaded"
     values["flags_off_default"] = config.off_default()
     return Info(values)
+
+
+def _memory() -> str:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return "unknown"
+    return f"{total / 2**30:.1f} GiB"
 
 
 def _version(package: str) -> str:
