@@ -144,9 +144,12 @@ Step PlanConcat(PlanContext& p) {
     int64_t at = 0;
     for (size_t i = 0; i < p.Indices("values").size(); ++i) {
         const Dims& dims = p.InType("values", i).dims;
-        parts.emplace_back(StridedCopy(Bytes(p.OutType()), dims, DenseStrides(dims), to, 0,
-                                       at * to[static_cast<size_t>(axis)]),
-                           p.In("values", i));
+        const StridedView* view = p.StridedViewOf("values", i);
+        parts.emplace_back(
+            StridedCopy(Bytes(p.OutType()), dims,
+                        view != nullptr ? view->strides : DenseStrides(dims), to,
+                        view != nullptr ? view->offset : 0, at * to[static_cast<size_t>(axis)]),
+            p.In("values", i));
         at += dims[static_cast<size_t>(axis)];
     }
     const KernelTable* kernels = &p.kernels();
@@ -352,7 +355,7 @@ const OpDef kOps[] = {
     {"transpose", "x:a,perm:i!", kExact, kPlain, InferTranspose, PlanTranspose},
     {"reverse", "x:a,axes:i?!", kExact, kPlain, InferReverse, PlanReverse},
     {"tile", "x:a,reps:i!", kExact, kPlain, InferTile, PlanTile},
-    {"concat", "values*:a,axis:n!,interleave:b?!", kExact, kPlain, InferConcat, PlanConcat},
+    {"concat", "values*:a,axis:n!,interleave:b?!", kExact, kJoins, InferConcat, PlanConcat},
     {"stack", "values*:a,axis:n!", kExact, kPlain, InferStack, PlanStack},
     {"split", "x:a,num_splits:n?!,split_sizes:i?!,axis:n!", kExact, kPlain, InferSplit, PlanSplit},
     {"pad", "x,pad:i!,mode:s?!,constant_val:r?!", kExact, kPlain, InferPad, PlanPad},
