@@ -320,13 +320,14 @@ def _feeds_through_movement(op: Op, heavy: set[int], before: set[int]) -> bool:
 
 
 def _is_epilogue(op: Op) -> bool:
-    """Bias adds (an operand that varies along fewer axes) and relus.
+    """Bias adds (an operand that varies along fewer axes), relus and their masks.
 
-    Scalings are left out: on a gradient they are the optimiser's first step.
+    A mask crosses the border in a quarter of the bytes of what it was made of. Scalings are left
+    out: on a gradient they are the optimiser's first step.
     """
     if op.name == "stablehlo.add":
         return any(_is_broadcast(v) for v in op.operands)
-    if op.name == "stablehlo.maximum":
+    if op.name in ("stablehlo.maximum", "stablehlo.compare"):
         constants = [able.constant_of(v) for v in op.operands]
         return any(c is not None and c.size == 1 for c in constants)
     return False

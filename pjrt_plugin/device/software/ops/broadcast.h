@@ -27,7 +27,7 @@ class BroadcastLoop {
     // fn(offsets of the operands, offset of the result, elements of the row).
     template <typename Fn>
     void Run(ThreadPool* pool, Fn&& fn) const {
-        constexpr int64_t kGrain = 65536;  // elements worth waking a thread for
+        constexpr int64_t kGrain = 32768;  // elements worth waking a thread for
         if (rows_ == 1) {
             ParallelFor(pool, row_, kGrain, [&](int64_t begin, int64_t end, int) {
                 std::array<int64_t, kOperands> at{};

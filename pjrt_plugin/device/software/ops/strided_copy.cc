@@ -58,7 +58,7 @@ void StridedCopy::CopyRow(const uint8_t* from, uint8_t* to) const {
 
 void StridedCopy::RunRows(ThreadPool* pool, const uint8_t* from, uint8_t* to) const {
     const auto size = static_cast<int64_t>(bytes_);
-    const int64_t grain = std::max<int64_t>(1, 131072 / inner_.extent);
+    const int64_t grain = std::max<int64_t>(1, 65536 / inner_.extent);
     ParallelFor(pool, rows_, grain, [&](int64_t begin, int64_t end, int) {
         for (int64_t r = begin; r < end; ++r) {
             int64_t rest = r, f = 0, t = 0;
@@ -80,7 +80,7 @@ void StridedCopy::RunTransposes(const KernelTable& kernels, ThreadPool* pool, co
     const Axis& columns = outer_[flipped];
     const int64_t blocks = (columns.extent + kColumns - 1) / kColumns;
     const int64_t count = rows_ / columns.extent * blocks;
-    const int64_t grain = std::max<int64_t>(1, 131072 / (inner_.extent * kColumns));
+    const int64_t grain = std::max<int64_t>(1, 65536 / (inner_.extent * kColumns));
     ParallelFor(pool, count, grain, [&](int64_t begin, int64_t end, int) {
         for (int64_t r = begin; r < end; ++r) {
             const int64_t column = r % blocks * kColumns;
