@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: a Flax NNX CNN learns scikit-learn's scanned digits on `ane`, next to the same on `cpu`.
+"""The demo: a Flax NNX CNN learns scikit-learn's digits on `ane`, next to the same on `cpu`.
 
 Ordinary Flax and optax code; the only line about the ANE is the device that it runs on. Both runs
 start from the same weights and see the same batches, step by step in turn, so that their losses
@@ -209,9 +209,7 @@ def run(epochs: int = 20, seed: int = 0, progress: bool = True) -> DemoResult:
     recompiled = stats().compilations - after_first[1]
     predictions = ane.predict(digits.test_images)
     cpu_predictions = cpu.predict(digits.test_images)
-    distances = [
-        abs(a - c) / abs(c) for a, c in zip(ane.losses[:10], cpu.losses[:10], strict=True)
-    ]
+    distances = [abs(a - c) / abs(c) for a, c in zip(ane.losses[:10], cpu.losses[:10], strict=True)]
     return DemoResult(
         accuracy=float((predictions == digits.test_labels).mean()),
         cpu_accuracy=float((cpu_predictions == digits.test_labels).mean()),
@@ -279,6 +277,6 @@ def _draw_misread(axes: Any, result: DemoResult) -> None:
         canvas[row * 10 + 1 : row * 10 + 9, column * 10 + 1 : column * 10 + 9] = (
             1 - result.digits.test_images[index, :, :, 0]
         )
-        axes.text(column * 10 + 4.5, row * 10 + 10.2, fontsize=8, ha="center",
-                  s=f"{result.digits.test_labels[index]} as {result.predictions[index]}")  # fmt: skip
+        caption = f"{result.digits.test_labels[index]} as {result.predictions[index]}"
+        axes.text(column * 10 + 4.5, row * 10 + 10.2, caption, fontsize=8, ha="center")
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1)

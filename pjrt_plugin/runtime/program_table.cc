@@ -35,8 +35,7 @@ Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
         if (it == symbols.end()) {
             return Internal("the loaded program has no symbol for tensor " + name);
         }
-        if (tensor.row_stride % kAlignment != 0 ||
-            tensor.row_stride < tensor.width * 2 ||
+        if (tensor.row_stride % kAlignment != 0 || tensor.row_stride < tensor.width * 2 ||
             tensor.plane_stride < tensor.row_stride * tensor.height) {
             return Internal("the loaded program reports impossible strides for tensor " + name);
         }
@@ -58,8 +57,7 @@ struct BoundProgram::Surfaces {
 
 StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
-    std::vector<std::string> input_names, std::vector<std::string> output_names,
-    std::string name) {
+    std::vector<std::string> input_names, std::vector<std::string> output_names, std::string name) {
     std::shared_ptr<BoundProgram> program(new BoundProgram());
     program->device_ = std::move(device);
     program->compiled_ = std::move(compiled);

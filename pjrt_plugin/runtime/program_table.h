@@ -42,9 +42,9 @@ class BoundProgram {
     // `input_names[i]` is the MIL name of argument i. Fails if the program's attributes name other
     // inputs or outputs than these.
     static StatusOr<std::shared_ptr<BoundProgram>> Create(
-        std::shared_ptr<device::Device> device,
-        std::shared_ptr<device::CompiledProgram> compiled, std::vector<std::string> input_names,
-        std::vector<std::string> output_names, std::string name);
+        std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
+        std::vector<std::string> input_names, std::vector<std::string> output_names,
+        std::string name);
 
     Status Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs);
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "util/thread_pool.h"
 
-#include <chrono>
-
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace jax_ane {
 namespace {

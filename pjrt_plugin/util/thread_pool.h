@@ -50,7 +50,7 @@ class ThreadPool {
         std::atomic<int64_t> next{0};
         std::atomic<int> working{0};  // workers inside, readable without the lock
         int slots = 0;                // handed out, guarded by mutex_
-        int running = 0;  // workers inside, guarded by mutex_
+        int running = 0;              // workers inside, guarded by mutex_
         Job* link = nullptr;
     };
 

@@ -108,10 +108,10 @@ class Planner {
     Plan plan_;
     ArenaLayout arena_;
     std::vector<Block> blocks_;
-    std::vector<int> live_;      // blocks not yet freed
-    std::vector<int> block_;     // by value
-    std::vector<int> last_use_;  // by value, its views included
-    std::vector<int> output_;    // by value: which output it is, or -1
+    std::vector<int> live_;                            // blocks not yet freed
+    std::vector<int> block_;                           // by value
+    std::vector<int> last_use_;                        // by value, its views included
+    std::vector<int> output_;                          // by value: which output it is, or -1
     std::vector<std::optional<StridedView>> strided_;  // by value: slices that are never copied out
     std::vector<Block> scratch_;
     PlanContext::Services services_;
@@ -270,7 +270,8 @@ int Planner::InPlaceBlock(const GraphNode& node, int index) {
     const TensorType& type = Value(node.results[0]).type;
     for (const auto& [name, values] : node.arguments) {
         const int candidate = BlockOf(values[0]);
-        if (candidate == kNoBlock || IsStridedView(values[0]) || blocks_[static_cast<size_t>(candidate)].last_use != index ||
+        if (candidate == kNoBlock || IsStridedView(values[0]) ||
+            blocks_[static_cast<size_t>(candidate)].last_use != index ||
             Value(values[0]).type.bytes() != type.bytes()) {
             continue;
         }

@@ -173,7 +173,8 @@ void Select(const uint8_t* condition, int c_step, const Half* a, int a_step, con
 template <typename Isa>
 void HalfRowToFloat(const Half* x, float* out, int64_t n) {
     int64_t i = 0;
-    for (; i + Isa::kLanes <= n; i += Isa::kLanes) Isa::StoreF(Isa::Widen(Isa::Load(x + i)), out + i);
+    for (; i + Isa::kLanes <= n; i += Isa::kLanes)
+        Isa::StoreF(Isa::Widen(Isa::Load(x + i)), out + i);
     for (; i < n; ++i) out[i] = HalfToFloat(x[i]);
 }
 

@@ -154,8 +154,8 @@ class PlanContext : public OpContext {
 
 enum OpFlags : uint32_t {
     kPlain = 0,
-    kView = 1,      // the result is the operand `x` under another shape: no step runs
-    kInPlace = 2,   // the result may overwrite an operand of the same size
+    kView = 1,       // the result is the operand `x` under another shape: no step runs
+    kInPlace = 2,    // the result may overwrite an operand of the same size
     kConstexpr = 4,  // data in attributes; the result is a constant made at load
     kJoins = 8,      // reads any view of another value in place
     kWalks = 16      // reads a view in place where its rows are contiguous and nothing broadcasts
