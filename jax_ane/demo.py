@@ -181,7 +181,7 @@ def batches(digits: Digits, epochs: int, seed: int) -> Iterator[tuple[np.ndarray
             yield digits.train_images[picked], digits.train_labels[picked]
 
 
-def run(epochs: int = 20, seed: int = 0, progress: bool = True) -> DemoResult:
+def run(epochs: int = 40, seed: int = 0, progress: bool = True) -> DemoResult:
     """Trains on `ane` and on `cpu`, step by step in turn, and compares.
 
     Args:

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Reading digits on the Neural Engine
 #
-# **Cost: about a minute on two cores with 20 epochs (`JAX_ANE_DEMO_EPOCHS` sets the number), less
+# **Cost: about a minute on two cores with 40 epochs (`JAX_ANE_DEMO_EPOCHS` sets the number), less
 # than 2 GB of memory, no download.** Install with `pip install "jax-ane[demo,notebook]"`.
 #
 # jax-ane gives JAX a device called `ane`. Ordinary Flax and optax code runs on it: the parts of a
@@ -36,7 +36,7 @@ from tqdm.auto import tqdm
 import jax_ane
 from jax_ane import demo
 
-EPOCHS = int(os.environ.get("JAX_ANE_DEMO_EPOCHS", "20"))
+EPOCHS = int(os.environ.get("JAX_ANE_DEMO_EPOCHS", "40"))
 
 # %% [markdown]
 # ## The device

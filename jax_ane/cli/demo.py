@@ -15,7 +15,7 @@ EXAMPLE = "example: jax-ane demo --epochs 5 --numerics fast"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--epochs", type=int, default=20, help="passes over the data (20)")
+    parser.add_argument("--epochs", type=int, default=40, help="passes over the data (40)")
     parser.add_argument("--seed", type=int, default=0, help="of split, weights, shuffling (0)")
     parser.add_argument("--numerics", choices=("exact", "fast"), help="of the software ANE")
     parser.add_argument("--png", metavar="PATH", default="jax-ane-demo.png",
