@@ -8,6 +8,7 @@ Nothing here may call `jax.devices()`: JAX holds its backend lock while it makes
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import functools
 import importlib
@@ -28,7 +29,7 @@ from jaxlib.mlir.dialects import stablehlo
 
 from jax_ane import _engine as start_flags
 from jax_ane import _jax_internals as internals
-from jax_ane import _native  # noqa: F401  (its types must exist before C++ makes arrays)
+from jax_ane import _native
 from jax_ane._device_assignment import assigned_ids
 
 logger = logging.getLogger("jax_ane")
@@ -82,6 +83,8 @@ class HostEngine:
         # What an ordering token is at run time: an empty array.
         self.token = internals.put(np.zeros((0,), np.bool_), self.shardings[0], self.devices[0])
         _engine = self
+        # Runs before JAX's own clean-up, which was registered earlier.
+        atexit.register(_native.stop_completions)
 
     def import_block(
         self, block: np.ndarray, type_code: int, shape: tuple[int, ...], device_id: int

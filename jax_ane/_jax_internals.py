@@ -221,9 +221,9 @@ def _wrap_python_callback() -> None:
 
 
 def make_inner_client(num_devices: int) -> Any:
-    """Returns a private CPU client whose executions are done when they return."""
+    """Returns a private CPU client, which runs larger programs in the background."""
     make = _require("jaxlib.xla_client", "make_cpu_client")
-    return make(asynchronous=False, num_devices=num_devices)
+    return make(asynchronous=True, num_devices=num_devices)
 
 
 def parse_compile_options(options: bytes) -> Any:
