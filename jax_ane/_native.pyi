@@ -64,3 +64,8 @@ def program_stats() -> list:
 
 def program_handler() -> CapsuleType:
     """The FFI handler of the custom call jax_ane_program, as a capsule."""
+
+def stop_completions() -> None:
+    """
+    Waits for running executions; for interpreter exit. Later ones are waited for at once.
+    """

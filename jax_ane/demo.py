@@ -38,9 +38,9 @@ class CNN(nnx.Module):
     """
 
     def __init__(self, rngs: nnx.Rngs) -> None:
-        self.conv1 = nnx.Conv(1, 32, kernel_size=(3, 3), rngs=rngs)
-        self.conv2 = nnx.Conv(32, 64, kernel_size=(3, 3), rngs=rngs)
-        self.dense1 = nnx.Linear(256, 128, rngs=rngs)
+        self.conv1 = nnx.Conv(1, 64, kernel_size=(3, 3), rngs=rngs)
+        self.conv2 = nnx.Conv(64, 128, kernel_size=(3, 3), rngs=rngs)
+        self.dense1 = nnx.Linear(512, 128, rngs=rngs)
         self.dense2 = nnx.Linear(128, 10, rngs=rngs)
 
     def __call__(self, images: jax.Array) -> jax.Array:
