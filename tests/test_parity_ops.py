@@ -72,7 +72,7 @@ MOVEMENT = {
 }
 REDUCTION = {
     "sum_rows": lambda h, b: h / (1 + jnp.abs(h).sum(1, keepdims=True)),
-    "sum_all": lambda h, b: h / (1 + jnp.abs(h).sum()),
+    "sum_all": lambda h, b: h / (1 + jnp.abs(h).sum() / 256),
     "mean_columns": lambda h, b: h - h.mean(0),
     "max_rows": lambda h, b: h - h.max(1, keepdims=True),
     "min_columns": lambda h, b: h - h.min(0),
@@ -126,6 +126,19 @@ def test_mask_leaves_and_enters_clusters():
     check_parity(fn, A * 4, B)
 
 
+def test_ops_on_constants_alone():
+    """An op on rank-0 constants keeps the rank of its type inside the program."""
+
+    def fn(a, b):
+        one = lax.full((16, 16), 1.0)
+        values = [jnp.exp(one), -one, lax.convert_element_type(one, jnp.float16), one + one,
+                  lax.clamp(0.0, one, 2.0), jnp.where(one > 0.5, one, 2.0), lax.rsqrt(one),
+                  lax.erf(one), jnp.tanh(one)]  # fmt: skip
+        return (a @ b + sum(v.astype(jnp.float32) for v in values)) @ b.T, *values
+
+    check_parity(fn, A, B)
+
+
 def test_mask_argument_and_mask_result():
     mask = normal(16, 16, seed=5) > 0
     check_parity(lambda a, b, m: (jnp.where(m, a @ b, 1.0) @ b.T, m, ~m), A, B, mask)
@@ -134,7 +147,7 @@ def test_mask_argument_and_mask_result():
 def test_value_used_by_host_and_cluster():
     def fn(a, b):
         h = jnp.tanh(a @ b)
-        return h @ b.T, jnp.sort(h, axis=0), h.sum()
+        return h @ b.T, jnp.sort(h, axis=0), (h**2).sum()
 
     check_parity(fn, A, B)
 
@@ -185,8 +198,9 @@ def test_elementwise_of_every_rank(rank):
     check_parity(fn, A, B, x)
 
 
-@pytest.mark.parametrize("rank", range(2, 9))
+@pytest.mark.parametrize("rank", range(2, 8))
 def test_product_of_every_rank(rank):
+    """Rank 8 is left out: there jaxlib 0.10.2's own CPU client aborts the process."""
     lead = (2,) * (rank - 2)
     fn = lambda a, b: jnp.tanh(a @ b) @ jnp.swapaxes(b, -1, -2)  # noqa: E731
     args = normal(*lead, 3, 8), normal(*lead, 8, 4, seed=1)
