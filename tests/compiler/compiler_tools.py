@@ -12,7 +12,7 @@ from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo
 
 import jax_ane
-from jax_ane import report
+from jax_ane import _jax_internals, report
 from jax_ane.compiler import frontend, partition
 from jax_ane.compiler.placement import OpRecord
 
@@ -45,11 +45,19 @@ def records(program: bytes | str, placement: str = "auto") -> dict[str, OpRecord
 
 def artifact_of(text: str) -> bytes:
     """Returns a program text as a portable artifact, as PJRT hands it over."""
-    with ir.Context() as context:
-        stablehlo.register_dialect(context)
+    with _jax_internals.make_ir_context():
         module = ir.Module.parse(text)
-        version = stablehlo.get_minimum_version()
+        version = stablehlo.get_current_version()
         return stablehlo.serialize_portable_artifact(module, version)
+
+
+def compile_options(device: jax.Device) -> Any:
+    """Returns PJRT options that name the one device, as JAX's own always do."""
+    from jax._src.lib import xla_client as xc
+
+    options = xc.CompileOptions()
+    options.device_assignment = xc.DeviceAssignment.create(np.array([[device.id]]))
+    return options
 
 
 def run_text(text: str, *args: np.ndarray, device: str = "ane") -> list[np.ndarray]:
@@ -57,11 +65,10 @@ def run_text(text: str, *args: np.ndarray, device: str = "ane") -> list[np.ndarr
     from jax._src.lib import xla_client as xc
 
     target = jax.devices(device)[0]
-    with ir.Context() as context:
-        stablehlo.register_dialect(context)
+    with _jax_internals.make_ir_context():
         module = ir.Module.parse(text)
         executable = target.client.compile_and_load(
-            module, xc.DeviceList((target,)), xc.CompileOptions()
+            module, xc.DeviceList((target,)), compile_options(target)
         )
     buffers = [jax.device_put(a, target) for a in args]
     results = executable.execute_sharded(buffers).disassemble_into_single_device_arrays()
