@@ -154,7 +154,8 @@ def _check_composite(op: Op) -> Reason | None:
     return None
 
 
-def _check_constant(op: Op) -> Reason | None:
+def constant_refusal(op: Op) -> Reason | None:
+    """Returns why a constant's values cannot enter the ANE; its own type does not matter."""
     array = graph.dense(op.attr("value"))
     if array.dtype == np.bool_:
         return None
@@ -194,14 +195,26 @@ def _check_mask_movement(op: Op) -> Reason | None:
 
 
 def constant_of(value: graph.Value) -> np.ndarray | None:
-    """Returns the constant behind a value, looking through broadcasts of a scalar."""
+    """Returns the constant behind a value, looking through broadcasts and conversions."""
     op = value.producer
-    while op is not None and op.name == "stablehlo.broadcast_in_dim":
+    while op is not None and passes_constant(op):
         value = op.operands[0]
         op = value.producer
     if op is None or op.name != "stablehlo.constant":
         return None
     return graph.dense(op.attr("value"))
+
+
+def passes_constant(op: Op) -> bool:
+    """Says whether `op` only repeats its operand's value: a broadcast, or a harmless conversion."""
+    if op.name == "stablehlo.broadcast_in_dim":
+        return True
+    if op.name != "stablehlo.convert":
+        return False
+    source, target = op.operands[0].type, op.results[0].type
+    return source is not None and target is not None and (
+        target.is_float and source.dtype in ("i1", "f16", "f32", "i8", "i16", "i32", "i64")
+    )
 
 
 _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
@@ -211,7 +224,7 @@ _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.reduce_window": _check_reduce_window,
     "stablehlo.pad": _check_pad,
     "stablehlo.composite": _check_composite,
-    "stablehlo.constant": _check_constant,
+    "stablehlo.constant": constant_refusal,
     **dict.fromkeys(
         (f"stablehlo.{n}" for n in ("add", "subtract", "multiply", "divide", "maximum", "minimum")),
         _check_arithmetic,

@@ -50,7 +50,10 @@ def parse(program: bytes | str) -> ir.Module:
         readers = readers[::-1]
     for reader in readers:
         try:
-            return reader()
+            module = reader()
+            if len(module.body.operations):
+                return module
+            errors.append("it holds no function")  # MLIR reads nothing as an empty module
         except (ir.MLIRError, ValueError) as error:
             errors.append(str(error).strip().splitlines()[0] if str(error).strip() else "no detail")
     raise ValueError(

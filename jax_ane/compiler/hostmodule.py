@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from jaxlib.mlir import ir
 
 from jax_ane.compiler.graph import Op, Value
-from jax_ane.compiler.partition import Cluster, Plan
+from jax_ane.compiler.partition import FREE, Cluster, Plan
 
 TARGET = "jax_ane_program"  # the FFI handler's name (pjrt_plugin/runtime/ffi_handler.cc)
 
@@ -30,9 +30,7 @@ def replace(plan: Plan, program_ids: Mapping[int, int]) -> None:
 def _sort(plan: Plan) -> None:
     def key(op: Op) -> tuple[int, int, int]:
         cluster = plan.cluster_of.get(op.index)
-        free = op.name in ("stablehlo.constant", "stablehlo.broadcast_in_dim") and (
-            plan.reasons[op.index].code == "constant"
-        )
+        free = plan.reasons[op.index] is FREE  # constants depend on constants only
         level = -1 if free else plan.levels[op.index]
         return level, -1 if cluster is None else cluster.number, op.index
 

@@ -122,11 +122,11 @@ def drop_cluster(plan: Plan, cluster: Cluster, reason: Reason) -> None:
 
 
 def _free_ops(ops: list[Op]) -> set[int]:
-    """Returns constants and broadcasts of scalar constants: copied into every user."""
+    """Returns constants, and broadcasts and conversions of scalar ones: copied into every user."""
     free: set[int] = set()
     for op in ops:
         if op.name == "stablehlo.constant" or (
-            op.name == "stablehlo.broadcast_in_dim"
+            able.passes_constant(op)
             and op.operands[0].producer is not None
             and op.operands[0].producer.index in free
             and op.operands[0].type is not None
@@ -148,7 +148,7 @@ def _refusal(op: Op, free: set[int]) -> Reason | None:
             producer = producer.operands[0].producer
         if producer is None:
             continue
-        reason = able.refusal(producer)
+        reason = able.constant_refusal(producer)
         if reason is not None and not _is_initial_value(op, operand):
             return reason
         if op.name in ("stablehlo.multiply", "stablehlo.divide") and _overflows(producer):

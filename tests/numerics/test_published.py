@@ -46,6 +46,17 @@ def test_gemm_rectangular():
     assert relative_error(device, x @ w.T) == pytest.approx(published, rel=1e-12)
 
 
+@pytest.mark.parametrize("size", [512, 1024, 2048, 4096])
+def test_gemv(size):
+    """rng(0): x (1, K) in float32 divided by sqrt(K) in float64, then W (K, K) the same way."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, size)).astype(np.float32) / np.sqrt(size)
+    w = rng.standard_normal((size, size)).astype(np.float32) / np.sqrt(size)
+    device = jnp.dot(x.astype(np.float16), w.astype(np.float16).T)
+    published = FINGERPRINTS["gemv"]["relerr"][str(size)]
+    assert relative_error(device, x @ w.T) == pytest.approx(published, rel=1e-12)
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("case", ["C64B8", "C64B16", "C128B8"])
 def test_conv3x3_direct(case, layout):

@@ -46,16 +46,35 @@ def boundary_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Folds a shape so that rows are long: the same elements in order, rank at most 3.
 
     Rows at a program's border are padded to 64 bytes, so trailing axes are merged until a row is a
-    multiple of 32 elements (or everything is one row).
+    multiple of 32 elements (or everything is one row). An axis beyond the chip's limit is halved,
+    thirded and so on into rows or planes; a prime one stays as it is, for the chip to refuse.
     """
     dims = list(shape)
     width = dims.pop()
     while dims and width % _ROW_ELEMENTS and width * dims[-1] <= _MAX_BOUNDARY_WIDTH:
         width *= dims.pop()
     if not dims:
-        return (1, width)
+        return (width // _fitting(width), _fitting(width))
     height = dims.pop()
-    return (math.prod(dims), height, width) if dims else (height, width)
+    if not dims and max(height, width) <= _MAX_BOUNDARY_WIDTH:
+        return (height, width)
+    rows = math.prod(dims) * height
+    if width > _MAX_BOUNDARY_WIDTH:
+        rows, width = rows * (width // _fitting(width)), _fitting(width)
+        height = rows
+    if height > _MAX_BOUNDARY_WIDTH:
+        height = _fitting(height)
+    return (rows // height, height, width)
+
+
+def _fitting(extent: int) -> int:
+    """Returns the largest divisor of `extent` within the border's limit, or `extent` if prime."""
+    if extent <= _MAX_BOUNDARY_WIDTH:
+        return extent
+    pieces = range(2, math.isqrt(extent) + 1)
+    found = next((extent // n for n in pieces if extent % n == 0
+                  and extent // n <= _MAX_BOUNDARY_WIDTH), None)
+    return found or extent
 
 
 class Context:

@@ -41,26 +41,30 @@ LOGICAL = {"stablehlo.and": "mul", "stablehlo.or": "maximum", "stablehlo.xor": "
 
 @lowers(*UNARY)
 def lower_unary(context: Context, op: Op) -> mil.Value:
-    return context.op(UNARY[op.name], {"x": context.get(op.operands[0])})
+    return context.op(UNARY[op.name], {"x": context.ranked(op.operands[0])})
 
 
 @lowers("stablehlo.rsqrt")
 def lower_rsqrt(context: Context, op: Op) -> mil.Value:
     # The smallest epsilon that fp16 holds: MIL's default of 1e-12 would vanish.
-    return context.op("rsqrt", {"x": context.get(op.operands[0])}, epsilon=np.float16(6e-8))
+    return context.op("rsqrt", {"x": context.ranked(op.operands[0])}, epsilon=np.float16(6e-8))
 
 
 @lowers("stablehlo.negate")
 def lower_negate(context: Context, op: Op) -> mil.Value:
-    return context.op("mul", {"x": context.get(op.operands[0]), "y": context.constant(-1.0)})
+    return context.op("mul", {"x": context.ranked(op.operands[0]), "y": context.constant(-1.0)})
 
 
 @lowers(*BINARY)
 def lower_binary(context: Context, op: Op) -> mil.Value:
-    x, y = (context.get(v) for v in op.operands)
-    if x.constant is not None and y.constant is not None:
-        x = context.ranked(op.operands[0])  # folding is a pass's business; keep the rank
+    x, y = _pair(context, op)
     return context.op(BINARY[op.name], {"x": x, "y": y})
+
+
+def _pair(context: Context, op: Op) -> tuple[mil.Value, mil.Value]:
+    """Returns two operands of which one has the rank: folding constants is a pass's business."""
+    x, y = (context.get(v) for v in op.operands)
+    return (context.ranked(op.operands[0]) if x.shape == y.shape == () else x), y
 
 
 @lowers("stablehlo.compare")
@@ -69,7 +73,7 @@ def lower_compare(context: Context, op: Op) -> mil.Value:
     if op.operands[0].tensor.dtype == "i1":
         x, y = (context.to_fp16(context.get(v)) for v in op.operands)
     else:
-        x, y = (context.get(v) for v in op.operands)
+        x, y = _pair(context, op)
     return context.op(COMPARE[direction], {"x": x, "y": y})
 
 
@@ -115,13 +119,13 @@ def lower_clamp(context: Context, op: Op) -> mil.Value:
             return context.reshape(held, (1,) * rank)
         return held
 
-    raised = context.op("maximum", {"x": context.get(value), "y": bound(low)})
+    raised = context.op("maximum", {"x": context.ranked(value), "y": bound(low)})
     return context.op("minimum", {"x": raised, "y": bound(high)})
 
 
 @lowers("stablehlo.convert")
 def lower_convert(context: Context, op: Op) -> mil.Value:
-    source = context.get(op.operands[0])
+    source = context.ranked(op.operands[0])
     if op.operands[0].tensor.dtype == "i1":
         return context.to_fp16(source)
     if op.type.dtype == "i1":
@@ -133,4 +137,4 @@ def lower_convert(context: Context, op: Op) -> mil.Value:
 @lowers("stablehlo.composite")
 def lower_composite(context: Context, op: Op) -> mil.Value:
     # The only composite that partitioning admits: chlo.erf.
-    return context.op("erf", {"x": context.get(op.operands[0])})
+    return context.op("erf", {"x": context.ranked(op.operands[0])})

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each reason to refuse an op: a program that breaks just that, and a neighbour that does not."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from compiler_tools import main, records, stablehlo_of
+from jax import lax
+
+X = np.ones((8, 8), np.float32)
+SIX = np.ones((2, 2, 2, 1, 2, 2), np.float32)
+
+
+def window(init, reducer, padding="VALID", **options):
+    return lambda x: lax.reduce_window(x, init, reducer, (2, 2), (1, 1), padding, **options)
+
+
+def conv(shape, window_shape, padding="SAME", **options):
+    x, w = np.ones(shape, np.float32), np.ones(window_shape, np.float32)
+    strides = (1,) * (len(shape) - 2)
+    return lambda: lax.conv_general_dilated(x + 0, w, strides, padding, **options)
+
+
+# reason code: (op, a function that breaks just this, its neighbour on the ANE)
+CASES = {
+    "no-rule": ("cosine", jnp.cos, None),
+    "no-rule log": ("log", jnp.log, None),
+    "dtype f64 style": ("add", lambda x: x.astype(jnp.int32) + 1, lambda x: x + 1),
+    "dtype bf16": ("multiply", lambda x: x.astype(jnp.bfloat16) * 2, lambda x: x * 2),
+    "reducer mask": ("reduce", lambda x: (x > 0).any(), lambda x: x.max()),
+    "dtype mask move": ("transpose", lambda x: (x > 0).T, lambda x: x.T),
+    "dtype mask pad": (
+        "pad", lambda x: lax.pad(x > 0, False, ((1, 1, 0), (0, 0, 0))),
+        lambda x: lax.pad(x, 0.0, ((1, 1, 0), (0, 0, 0)))),
+    "dtype integer and": (
+        "and", lambda x: x.astype(jnp.int32) & 3, lambda x: (x > 0) & (x < 1)),
+    "empty": ("add", lambda x: x[:0] + 1, lambda x: x[:1] + 1),
+    "ANE001": ("add", lambda x: jnp.asarray(SIX) + x[0, 0], lambda x: jnp.asarray(SIX[0]) + x[0, 0]),
+    "precision": (
+        "dot_general", lambda x: jnp.dot(x, x, precision="highest"),
+        lambda x: jnp.dot(x, x, precision="high")),
+    "precision algorithm": (
+        "dot_general", lambda x: lax.dot(x, x, precision=lax.DotAlgorithmPreset.F32_F32_F32),
+        lambda x: lax.dot(x, x, precision=lax.DotAlgorithmPreset.DEFAULT)),
+    "precision conv": (
+        "convolution", conv((1, 2, 8, 8), (2, 2, 3, 3), precision="highest"),
+        conv((1, 2, 8, 8), (2, 2, 3, 3), precision="default")),
+    "ANE001 conv": (
+        "convolution", conv((1, 2, 2, 2, 2, 2), (2, 2, 1, 1, 1, 1)),
+        conv((1, 2, 2, 2, 2), (2, 2, 1, 1, 1))),
+    "empty conv": (
+        "convolution", conv((1, 1, 8, 8), (1, 1, 3, 3), ((-9, 12), (1, 1))),
+        conv((1, 1, 8, 8), (1, 1, 3, 3), ((-5, 12), (1, 1)))),
+    "taps": (
+        "convolution", conv((1, 1, 24, 24), (1, 1, 17, 16)),
+        conv((1, 1, 24, 24), (1, 1, 16, 16))),
+    "reducer": ("reduce", jnp.prod, jnp.sum),
+    "reducer window": ("reduce_window", window(1.0, lax.mul), window(0.0, lax.add)),
+    "taps window": (
+        "reduce_window",
+        lambda x: lax.reduce_window(jnp.tile(x, (4, 4)), 0.0, lax.add, (17, 16), (1, 1), "VALID"),
+        lambda x: lax.reduce_window(jnp.tile(x, (4, 4)), 0.0, lax.add, (16, 16), (1, 1), "VALID")),
+    "pad window": (
+        "reduce_window", window(-jnp.inf, lax.max, "SAME"), window(0.0, lax.add, "SAME")),
+    "ANE010": ("pad", lambda x: jnp.pad(x, 1, constant_values=1.0), lambda x: jnp.pad(x, 1)),
+    "empty pad": (
+        "pad", lambda x: lax.pad(x, 0.0, ((-8, 9, 0), (0, 0, 0))),
+        lambda x: lax.pad(x, 0.0, ((-7, 9, 0), (0, 0, 0)))),
+    "nan": ("select", lambda x: jnp.where(x > 0, x, jnp.nan), lambda x: jnp.where(x > 0, x, 1.0)),
+    "vanishes": ("add", lambda x: x + 1e-8, lambda x: x + 1e-7),
+    "overflows": ("multiply", lambda x: x * 1e5, lambda x: x * 1e4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refusal_and_its_neighbour(case):
+    op, broken, neighbour = CASES[case]
+    wrapped = lambda x: broken(x) if _arity(broken) else broken()  # noqa: E731
+    record = records(stablehlo_of(wrapped, X), "ane")[op]
+    assert (record.placement, record.reason.code) == ("host", case.split()[0])
+    assert record.reason.text
+    if neighbour is not None:
+        wrapped = lambda x: neighbour(x) if _arity(neighbour) else neighbour()  # noqa: E731
+        assert records(stablehlo_of(wrapped, X), "ane")[op].placement == "ane"
+
+
+def _arity(fn) -> int:
+    code = getattr(fn, "__code__", None)
+    return 1 if code is None else code.co_argcount
+
+
+def test_constants_are_seen_through_conversions():
+    """`jnp.where(m, x, 0)` converts the weak constant: it must be the constant still."""
+    fn = lambda x: jnp.where(x > 0, x, lax.convert_element_type(jnp.int32(3), "float32"))  # noqa: E731
+    found = records(stablehlo_of(fn, X), "ane")
+    assert found["select"].placement == "ane"
+    wrong = lambda x: jnp.where(x > 0, x, lax.convert_element_type(jnp.float16(np.nan), "float32"))  # noqa: E731
+    assert records(stablehlo_of(wrong, X), "ane")["select"].reason.code == "nan"
+
+
+def test_f64_is_refused():
+    with jax.enable_x64(True):
+        record = records(stablehlo_of(lambda x: x @ x, X.astype(np.float64)), "ane")["dot_general"]
+    assert record.reason.code == "dtype"
+
+
+def test_tokens_and_several_results_are_refused():
+    def fn(x):
+        jax.debug.print("{}", x[0, 0], ordered=True)
+        return x @ x
+
+    found = records(stablehlo_of(fn, X), "ane")
+    assert found["dot_general"].placement == "ane"
+    assert found["custom_call"].placement == "host"
+    variadic = lambda x: lax.reduce(  # noqa: E731
+        (x, x), (0.0, 0.0), lambda a, b: (a[0] + b[0], a[1] + b[1]), (0,))
+    assert records(stablehlo_of(variadic, X), "ane")["reduce"].reason.code == "results"
+
+
+def test_product_of_masks_is_refused():
+    text = main(
+        "%0 = stablehlo.dot_general %a, %a, contracting_dims = [1] x [0] : (tensor<4x4xi1>, "
+        "tensor<4x4xi1>) -> tensor<4x4xf32>\nreturn %0 : tensor<4x4xf32>",
+        "%a: tensor<4x4xi1>", "tensor<4x4xf32>",
+    )  # fmt: skip
+    assert records(text, "ane")["dot_general"].reason.code == "dtype"
+
+
+def test_every_host_row_of_the_table_says_why():
+    from jax_ane.compiler import optable
+
+    for row in optable.TABLE.values():
+        assert row.lowered != (row.kind is optable.Kind.HOST), row.name
+        assert bool(row.reason) == (row.kind is optable.Kind.HOST), row.name
+    assert optable.row("stablehlo.unheard_of").kind is optable.Kind.HOST

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which ops join a cluster: the rules of partition.py one by one, and what always holds."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from compiler_tools import plans_of, records, stablehlo_of
+from jax import lax
+
+X = np.ones((8, 8), np.float32)
+V = np.ones(8, np.float32)
+
+
+def codes(fn, *args, placement="auto") -> dict[str, str]:
+    """Returns {op: reason code}, the last op of a name."""
+    found = records(stablehlo_of(fn, *args), placement)
+    return {name: op.reason.code for name, op in found.items()}
+
+
+def test_between_two_products_joins():
+    assert codes(lambda x: jnp.tanh(x @ x) @ x, X)["tanh"] == "between"
+
+
+def test_after_the_last_product_not_joined():
+    assert codes(lambda x: jnp.tanh(x @ x), X)["tanh"] == "not-between"
+
+
+def test_before_the_first_product_not_joined():
+    assert codes(lambda x: jnp.tanh(x) @ x, X)["tanh"] == "not-between"
+
+
+def test_between_across_a_host_op_not_joined():
+    found = codes(lambda x: jnp.sort(jnp.tanh(x @ x)) @ x, X)
+    assert found["tanh"] == "not-between"
+    assert found["dot_general"] == "heavy"
+
+
+def test_epilogue_takes_bias_and_relu():
+    found = codes(lambda x, v: jnp.maximum(x @ x + v, 0.0), X, V)
+    assert (found["add"], found["maximum"]) == ("epilogue", "epilogue")
+
+
+def test_epilogue_not_a_residual_or_a_scaling():
+    assert codes(lambda x: x @ x + jnp.sin(x), X)["add"] == "not-between"
+    assert codes(lambda x: (x @ x) * 0.5, X)["multiply"] == "not-between"
+
+
+def test_movement_joins_before_and_after():
+    found = codes(lambda x: lax.rev((x.reshape(2, 4, 8) @ x).transpose(0, 2, 1), (0,)), X)
+    assert found["reshape"] == "movement"
+    assert found["transpose"] == "movement"
+    assert found["reverse"] == "movement"
+
+
+def test_state_update_stays_on_host():
+    def step(w, x):
+        w = w - (x @ w)
+        return w - (x @ w)
+
+    found = records(stablehlo_of(step, X, X))
+    assert found["subtract"].reason.code == "state"
+    assert found["subtract"].placement == "host"
+    # The same arithmetic on a value that is not returned is ordinary.
+    assert codes(lambda w, x: (w - x @ w) @ x, X, X)["subtract"] == "between"
+
+
+def test_adams_epsilon_vanishes():
+    fn = lambda x: ((x @ x) / (jnp.sqrt(jnp.abs(x @ x)) + 1e-8)) @ x  # noqa: E731
+    assert codes(fn, X)["add"] == "vanishes"
+
+
+def test_placement_host_and_ane():
+    fn = lambda x: jnp.sort(jnp.tanh(x))  # noqa: E731
+    assert codes(fn, X, placement="host")["tanh"] == "placement"
+    assert codes(fn, X, placement="ane")["tanh"] == "legal"
+    assert codes(fn, X, placement="ane")["sort"] == "no-rule"
+    assert codes(fn, X)["tanh"] == "not-between"
+
+
+def test_sharded_programs_stay_on_host():
+    from jax_ane.compiler import frontend, partition
+
+    module = frontend.parse(stablehlo_of(lambda x: x @ x, X))
+    (block,) = frontend.code_blocks(module)
+    plan = partition.plan_block(block, "auto", sharded=True)
+    assert {reason.code for reason in plan.reasons} == {"sharded"}
+
+
+def chain(length):
+    def fn(x):
+        for i in range(length):
+            x = jnp.tanh(x @ x) if i % 3 else jnp.cos(x @ x)
+        return x
+
+    return fn
+
+
+def loops(x):
+    def body(h, row):
+        h = lax.cond(h[0, 0] > 0, lambda h: jnp.tanh(h @ x) @ x, lambda h: h, h)
+        return h @ x, (h + row).sum()
+
+    return lax.scan(body, x, x)
+
+
+def effects(x):
+    h = x @ x
+    jax.debug.print("a {}", h[0, 0], ordered=True)
+    h = jnp.tanh(h @ x) @ x
+    jax.debug.print("b {}", h[0, 0], ordered=True)
+    return h @ x + jnp.sort(x @ h) @ h
+
+
+PROGRAMS = {
+    "chain": chain(7),
+    "grad": jax.grad(lambda x: (jnp.tanh(jnp.tanh(x @ x) @ x) ** 2).sum()),
+    "diamond": lambda x: (lambda h: jnp.tanh(h) @ jnp.sort(h) + jnp.exp(-h) @ x)(x @ x),
+    "loops": loops,
+    "effects": effects,
+    "two_islands": lambda x: (jnp.tanh(x @ x) @ x, lax.cumsum(x) @ jnp.cos(x)),
+}
+
+
+@pytest.mark.parametrize("placement", ["auto", "ane"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_plan_invariants(name, placement):
+    for plan in plans_of(stablehlo_of(PROGRAMS[name], X), placement):
+        check_plan(plan, placement)
+
+
+def check_plan(plan, placement) -> None:
+    """Fails unless every op has one place and a reason, and clusters are convex."""
+    assert len(plan.reasons) == len(plan.block.ops)
+    assert all(reason.code and reason.text for reason in plan.reasons)
+    members = [op.index for cluster in plan.clusters for op in cluster.ops]
+    assert len(members) == len(set(members))
+    assert set(members) == set(plan.cluster_of)
+    for cluster in plan.clusters:
+        assert placement == "ane" or any(
+            op.name in ("stablehlo.dot_general", "stablehlo.convolution") for op in cluster.ops
+        )
+        assert_convex(plan, cluster)
+
+
+def assert_convex(plan, cluster) -> None:
+    """No path may leave the cluster and come back."""
+    inside = {op.index for op in cluster.ops}
+    tainted: set[int] = set()  # ops outside that depend on the cluster
+    for op in plan.block.ops:
+        sources = {v.producer.index for v in op.operands if v.producer is not None}
+        if op.index in inside:
+            assert not sources & tainted, f"{op.name} reads {sources & tainted} from outside"
+        elif sources & (inside | tainted):
+            tainted.add(op.index)
+
+
+def test_side_effects_keep_their_order():
+    (plan,) = plans_of(stablehlo_of(effects, X))
+    levels = [
+        plan.levels[op.index] for op in plan.block.ops if op.name == "stablehlo.custom_call"
+    ]
+    assert len(levels) == 2
+    assert levels == sorted(levels)
+
+
+def test_drop_cluster_sends_its_ops_home():
+    from jax_ane.compiler import partition
+    from jax_ane.compiler.able import Reason
+
+    (plan,) = plans_of(stablehlo_of(lambda x: jnp.tanh(x @ x) @ x, X))
+    (cluster,) = plan.clusters
+    partition.drop_cluster(plan, cluster, Reason("ANE999", "a test"))
+    assert plan.clusters == []
+    assert plan.cluster_of == {}
+    assert {plan.reasons[op.index].code for op in cluster.ops} == {"ANE999"}
