@@ -1,47 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
 # `make demo` and `make test` work on a machine with Python 3.11+, a C++20 compiler and make.
 PYTHON ?= python3
 VENV ?= .venv
-PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
-SOURCES := $(shell find jax_ane pjrt_plugin -type f \( -name '*.py' -o -name '*.cc' -o -name '*.h' -o -name '*.json' \)) \
-           CMakeLists.txt pyproject.toml
+WORKERS ?= 2
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+PACKAGED := $(shell find jax_ane pjrt_plugin -type f \( -name '*.py' -o -name '*.cc' -o -name '*.h' \
+              -o -name '*.json' -o -name 'exports.*' \)) CMakeLists.txt pyproject.toml
+CPP_FILES = $(shell find pjrt_plugin tests -name '*.cc' -o -name '*.h')
 
-.PHONY: demo test notebooks lint format test-cpp clean
-demo: $(VENV)/.demo
-	$(VENV)/bin/jax-ane demo
+.PHONY: demo test notebooks lint format test-cpp package clean
+demo: $(VENV)/.installed
+	$(BIN)/jax-ane demo
 
 test: $(VENV)/.test
-	$(VENV)/bin/pytest -n 2
+	$(BIN)/pytest -n $(WORKERS)
 
 notebooks: $(VENV)/.notebook
-	JAX_ANE_DEMO_EPOCHS=2 $(VENV)/bin/pytest --nbmake --nbmake-timeout=600 notebooks
+	JAX_ANE_DEMO_EPOCHS=2 $(BIN)/pytest --nbmake --nbmake-timeout=600 notebooks
 
 lint: $(VENV)/.lint
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/pyright
-	find pjrt_plugin tests -name '*.cc' -o -name '*.h' | xargs $(VENV)/bin/clang-format --dry-run --Werror
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/clang-format --dry-run --Werror $(CPP_FILES)
 
 format: $(VENV)/.lint
-	$(VENV)/bin/ruff format .
-	$(VENV)/bin/ruff check --fix .
-	find pjrt_plugin tests -name '*.cc' -o -name '*.h' | xargs $(VENV)/bin/clang-format -i
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(CPP_FILES)
 
 # C++ tests under AddressSanitizer and UBSan; needs doctest (Debian: doctest-dev).
 test-cpp: $(VENV)/.lint
-	$(VENV)/bin/cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DJAX_ANE_WERROR=ON -DJAX_ANE_SANITIZE=ON -DJAX_ANE_CPP_TESTS=ON -DJAX_ANE_PYTHON_MODULE=OFF
-	$(VENV)/bin/cmake --build build/asan
-	$(VENV)/bin/ctest --test-dir build/asan --output-on-failure
+	$(BIN)/cmake -S . -B build/asan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DJAX_ANE_SANITIZE=ON -DJAX_ANE_CPP_TESTS=ON \
+	  -DJAX_ANE_PYTHON_MODULE=OFF $(CMAKE_ARGS)
+	$(BIN)/cmake --build build/asan
+	$(BIN)/ctest --test-dir build/asan --output-on-failure --no-tests=error
 
-$(VENV)/bin/python:
+# An sdist, and a wheel built from it, in build/dist.
+package: $(VENV)/.lint
+	rm -rf build/dist
+	$(BIN)/python -m build --outdir build/dist
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jax-ane needs Python 3.11 or newer; run make with PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade "pip>=25.1"
 
-$(VENV)/.demo: $(VENV)/bin/python $(SOURCES)
+$(VENV)/.installed: $(BIN)/python $(PACKAGED)
 	$(PIP) install --quiet ".[demo]"
 	touch $@
 
-$(VENV)/.test: $(VENV)/.demo
+$(VENV)/.test: $(VENV)/.installed
 	$(PIP) install --quiet --group test
 	touch $@
 
@@ -50,7 +61,7 @@ $(VENV)/.notebook: $(VENV)/.test
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	$(PIP) install --quiet --group lint "cmake>=3.26" ninja
+	$(PIP) install --quiet --group lint --group build
 	touch $@
 
 clean:

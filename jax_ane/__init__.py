@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jax_ane._config import config as config
 from jax_ane._errors import AneError as AneError
+from jax_ane._errors import AneWarning as AneWarning
 from jax_ane._errors import MilError as MilError
 from jax_ane._errors import UnsupportedOpError as UnsupportedOpError
 from jax_ane._status import doctor as doctor

@@ -4,7 +4,8 @@
 Each flag has one row in `FLAGS`; the environment variables, `update`, the context manager, the
 command line's listing and the docs are computed from it. Precedence: context manager, `update`,
 environment (`JAX_ANE_<NAME>`), default. A `start` flag is read when JAX creates the client and
-raises when it is changed afterwards; a `compile` flag is read at each compilation.
+raises when it is changed afterwards; a `compile` flag is read at each compilation, and a
+change of it recompiles what JAX has compiled already.
 """
 
 from __future__ import annotations
@@ -15,13 +16,19 @@ import dataclasses
 import difflib
 import json
 import os
+import types
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jax_ane._errors import AneWarning
+
 _TRUE = {"y", "yes", "t", "true", "on", "1"}
 _FALSE = {"n", "no", "f", "false", "off", "0"}
+_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
+# Variables with our prefix that are read elsewhere: by the notebook.
+_NOT_FLAGS = {"JAX_ANE_DEMO_EPOCHS"}
 _CHIPS = tuple(sorted(p.stem for p in (Path(__file__).parent / "chips").glob("*.json")))
 
 
@@ -35,17 +42,31 @@ class Flag:
     help: str
     read: str = "compile"
     choices: tuple[str, ...] = ()
+    minimum: int = 0  # of a whole number
 
     @property
     def env(self) -> str:
         return f"JAX_ANE_{self.name.upper()}"
+
+    def values_text(self) -> str:
+        """Returns the values a user may give, the default first, in Markdown."""
+        if self.choices:
+            rest = [c for c in self.choices if c != self.default]
+            return ", ".join(f"`{choice}`" for choice in (self.default, *rest))
+        if self.type is bool:
+            return "`true`, `false`" if self.default else "`false`, `true`"
+        return (
+            f"`{self.default}`, a whole number from {self.minimum}"
+            if self.type is int
+            else "empty, any text"
+        )
 
     def parse(self, value: Any, source: str) -> Any:
         """Returns `value` as this flag's type, or raises with the name of its source."""
         if self.type is bool:
             parsed = value if isinstance(value, bool) else _parse_bool(value, source)
         elif self.type is int:
-            parsed = _parse_int(value, source)
+            parsed = _parse_int(value, source, self.minimum)
         else:
             parsed = str(value)
         if self.choices and parsed not in self.choices:
@@ -62,37 +83,45 @@ def _parse_bool(value: Any, source: str) -> bool:
     raise ValueError(f"{source}={value!r} is not a truth value: use true or false")
 
 
-def _parse_int(value: Any, source: str) -> int:
+def _parse_int(value: Any, source: str, minimum: int) -> int:
     try:
         parsed = int(value)
     except (TypeError, ValueError):
         raise ValueError(f"{source}={value!r} is not a whole number") from None
-    if parsed < 0:
-        raise ValueError(f"{source}={value!r} is negative: use 0 or more")
+    if parsed < minimum:
+        raise ValueError(f"{source}={value!r} is too small: use {minimum} or more")
     return parsed
 
 
-FLAGS: dict[str, Flag] = {
-    flag.name: flag
-    for flag in (
-        Flag("device", str, "auto", "which engine runs programs", "start",
-             ("auto", "software", "apple")),
-        Flag("numerics", str, "exact", "software ANE: the chip's bits, or fp16 storage with "
-             "float32 sums", "compile", ("exact", "fast")),
-        Flag("chip", str, "M4", "limits, quirks and costs to follow", "compile", _CHIPS),
-        Flag("num_devices", int, 1, "software engines to show as devices", "start"),
-        Flag("placement", str, "auto", "auto: where it pays; ane: everything legal; host: nothing",
-             "compile", ("auto", "ane", "host")),
-        Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL and report"),
-        Flag("validate_ir", bool, False, "verify the MIL IR after every pass"),
-        Flag("disable_passes", str, "", "comma-separated names of passes to leave out"),
-        Flag("isa", str, "auto", "instruction set of the software ANE's kernels", "start",
-             ("auto", "scalar", "avx2", "avx512", "neon")),
-        Flag("threads", int, 0, "threads of the software ANE; 0 means one a core", "start"),
-        Flag("log_level", str, "error", "what goes to the logger `jax_ane`", "start",
-             ("error", "warn", "info", "debug")),
-    )
-}
+_ROWS = (
+    Flag("device", str, "auto", "which engine runs programs; `apple` is an error in this version",
+         "start", ("auto", "software", "apple")),
+    Flag("numerics", str, "exact", "exact: the chip's bits; fast: fp16 storage with float32 sums",
+         "compile", ("exact", "fast")),
+    Flag("chip", str, "M4", "whose limits and quirks to follow", "compile", _CHIPS),
+    Flag("num_devices", int, 1, "software engines to show as devices", "start", minimum=1),
+    Flag("placement", str, "auto", "auto: where it pays; ane: everything legal; host: nothing",
+         "compile", ("auto", "ane", "host")),
+    Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL, blobs and report"),
+    Flag("validate_ir", bool, False, "verify the MIL IR after every pass"),
+    Flag("disable_passes", str, "", "comma-separated names of passes to leave out"),
+    Flag("isa", str, "auto", "instruction set of the software ANE's kernels", "start",
+         ("auto", "scalar", "avx2", "avx512", "neon")),
+    Flag("threads", int, 0, "threads of the software ANE; 0 means one a core", "start"),
+    Flag("log_level", str, "error", "what goes to the logger `jax_ane`", "start",
+         ("error", "warn", "info", "debug")),
+)  # fmt: skip
+FLAGS: dict[str, Flag] = {flag.name: flag for flag in _ROWS}
+if len(FLAGS) != len(_ROWS):
+    raise RuntimeError("two flags have the same name")
+
+
+def flags_table() -> str:
+    """Returns the flags as a Markdown table; the README's table is this text."""
+    lines = ["| flag | values (default first) | read at | meaning |", "|---|---|---|---|"]
+    for flag in _ROWS:
+        lines.append(f"| `{flag.name}` | {flag.values_text()} | {flag.read} | {flag.help} |")
+    return "\n".join(lines)
 
 
 class Config:
@@ -110,9 +139,8 @@ class Config:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._updates: dict[str, Any] = {}
-        self._local: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar(
-            "jax_ane_config",
-            default={},  # noqa: B039 (never mutated: each scope sets a new dict)
+        self._local: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar(
+            "jax_ane_config", default=_NOTHING
         )
         self._started: dict[str, Any] | None = None
         self._jax_context: Any = None
@@ -125,7 +153,7 @@ class Config:
     def get(self, name: str) -> Any:
         """Returns the value in force of flag `name`."""
         flag = _flag(name)
-        for values in (self._local.get(), self._updates):
+        for values in (self._started or {}, self._local.get(), self._updates):
             if name in values:
                 return values[name]
         if flag.env in self._environ:
@@ -158,7 +186,7 @@ class Config:
             self._local.reset(token)
 
     def local_flags(self) -> str:
-        """Returns the compile flags that a `with` block set on this thread, as JSON; "" for none."""
+        """Returns the compile flags of this thread's `with` blocks as JSON; "" for none."""
         chosen = {n: v for n, v in self._local.get().items() if FLAGS[n].read == "compile"}
         return json.dumps(chosen) if chosen else ""
 
@@ -197,22 +225,26 @@ class Config:
     def validate(self) -> None:
         """Reads every flag, so that a wrong environment variable is an error that names it."""
         self.values()
-        known = {flag.env for flag in FLAGS.values()}
+        known = {flag.env for flag in FLAGS.values()} | _NOT_FLAGS
         for name in self._environ:
             if name.startswith("JAX_ANE_") and name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                warnings.warn(f"unknown environment variable {name}{hint}", stacklevel=2)
+                near = difflib.get_close_matches(name.removeprefix("JAX_ANE_").lower(), FLAGS, 1)
+                hint = f"; did you mean {FLAGS[near[0]].env}?" if near else ""
+                warnings.warn(
+                    f"unknown environment variable {name}{hint}", AneWarning, stacklevel=2
+                )
 
     def mark_started(self) -> None:
-        """Freezes the `start` flags: the client has read them."""
-        self._started = {n: self.get(n) for n, f in FLAGS.items() if f.read == "start"}
+        """Freezes the `start` flags at the values in force now: the engine has read them."""
+        if self._started is None:
+            self._started = {n: self.get(n) for n, f in FLAGS.items() if f.read == "start"}
 
     def _check_started(self, name: str, value: Any) -> None:
         if self._started is not None and name in self._started and self._started[name] != value:
             raise RuntimeError(
-                f"flag {name!r} is read when JAX creates the ane client, which has happened; "
-                f"set it (or {FLAGS[name].env}) before the first use of JAX"
+                f"flag {name!r} is read once, when the engine starts, and it has started with "
+                f"{self._started[name]!r}; set the flag (or {FLAGS[name].env}) before the first "
+                "use of JAX"
             )
 
 

@@ -42,3 +42,7 @@ class MilError(AneError, ValueError, _MilLocated):
     def __init__(self, message: str, id: str = "", line: int = 0, column: int = 0) -> None:
         super().__init__(message)
         self.id, self.line, self.column = id, line, column
+
+
+class AneWarning(UserWarning):
+    """What jax-ane warns of, once per cause."""

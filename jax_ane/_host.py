@@ -8,23 +8,31 @@ Nothing here may call `jax.devices()`: JAX holds its backend lock while it makes
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import functools
 import importlib
 import importlib.util
+import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import ml_dtypes
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo
 
+from jax_ane import _engine as start_flags
 from jax_ane import _jax_internals as internals
-from jax_ane import _native  # noqa: F401  (its types must exist before C++ makes arrays)
+from jax_ane import _native
+from jax_ane._device_assignment import assigned_ids
+
+logger = logging.getLogger("jax_ane")
 
 # numpy's name for each PJRT_Buffer_Type; None where numpy has none.
 _TYPE_NAMES: tuple[str | None, ...] = (
@@ -33,7 +41,7 @@ _TYPE_NAMES: tuple[str | None, ...] = (
     "float8_e4m3fn", "float8_e4m3b11fnuz", "float8_e5m2fnuz", "float8_e4m3fnuz", "int4", "uint4",
     None, "int2", "uint2", "float8_e4m3", "float8_e3m4", "float8_e8m0fnu", "float4_e2m1fn",
     "int1", "uint1",
-)
+)  # fmt: skip
 _TOKEN = 23
 
 # PJRT_Buffer_Type of each MLIR element type.
@@ -43,7 +51,7 @@ _MLIR_TYPES: dict[str, int] = {
     "f8E5M2": 16, "f8E4M3FN": 17, "f8E4M3B11FNUZ": 18, "f8E5M2FNUZ": 19, "f8E4M3FNUZ": 20,
     "i4": 21, "ui4": 22, "i2": 24, "ui2": 25, "f8E4M3": 26, "f8E3M4": 27, "f8E8M0FNU": 28,
     "f4E2M1FN": 29,
-}
+}  # fmt: skip
 
 
 @functools.cache
@@ -68,12 +76,15 @@ class HostEngine:
 
     def __init__(self, num_devices: int) -> None:
         global _engine
+        start_flags.configure()
         self.client = internals.make_inner_client(num_devices)
         self.devices: list[Any] = sorted(self.client.devices(), key=lambda d: d.id)
         self.shardings = [SingleDeviceSharding(device) for device in self.devices]
         # What an ordering token is at run time: an empty array.
         self.token = internals.put(np.zeros((0,), np.bool_), self.shardings[0], self.devices[0])
         _engine = self
+        # Runs before JAX's own clean-up, which was registered earlier.
+        atexit.register(_native.stop_completions)
 
     def import_block(
         self, block: np.ndarray, type_code: int, shape: tuple[int, ...], device_id: int
@@ -180,8 +191,13 @@ class HostExecutable:
     """A compiled program: the inner executable and what C++ reads of it, once."""
 
     def __init__(
-        self, owner: HostEngine, inner: Any, signature: Signature, options: Any,
-        compiled: CompiledModule, callbacks: Sequence[Any],
+        self,
+        owner: HostEngine,
+        inner: Any,
+        signature: Signature,
+        options: Any,
+        compiled: CompiledModule,
+        callbacks: Sequence[Any],
     ) -> None:
         self._inner = inner
         self._compiled = compiled
@@ -201,9 +217,11 @@ class HostExecutable:
         self._num_tokens = len(self.outputs) - len(kept)
         shardings = [owner.shardings[i] for i in self.device_ids]
         self._shard_shardings = shardings
-        self.handlers = [
-            internals.result_handler(o.shape, dtype_of(o.type_code), shardings[0]) for o in kept
-        ] if len(self.devices) == 1 else []
+        self.handlers = (
+            [internals.result_handler(o.shape, dtype_of(o.type_code), shardings[0]) for o in kept]
+            if len(self.devices) == 1
+            else []
+        )
         self.memory_stats = self._read_memory_stats()
         self.costs = self._read_costs()
 
@@ -219,14 +237,13 @@ class HostExecutable:
         outputs = self._inner.get_output_shardings()
         if parameters is not None:
             self.parameter_shardings = [s.SerializeToString() for s in parameters]
-            self._input_shardings = [
-                internals.gspmd_sharding(self.devices, s) for s in parameters
-            ]
+            self._input_shardings = [internals.gspmd_sharding(self.devices, s) for s in parameters]
         if outputs is not None:
             self.output_shardings = [s.SerializeToString() for s in outputs]
             self.outputs = tuple(
                 Output(o.type_code, internals.gspmd_sharding(self.devices, s).shard_shape(o.shape))
-                if o.type_code != _TOKEN else o
+                if o.type_code != _TOKEN
+                else o
                 for o, s in zip(signature.outputs, outputs, strict=True)
             )
 
@@ -240,7 +257,7 @@ class HostExecutable:
             aval = jax.core.ShapedArray(whole.shape, dtype_of(whole.type_code))
             arguments.append(internals.assemble(aval, sharding, pieces))
         results = self.execute(arguments).disassemble_into_single_device_arrays()
-        by_output = results[self._num_tokens:]
+        by_output = results[self._num_tokens :]
         return [[output[i] for output in by_output] for i in range(len(self.devices))]
 
     def optimized_program(self) -> tuple[str, bytes]:
@@ -259,8 +276,11 @@ class HostExecutable:
     def _read_memory_stats(self) -> tuple[int, ...]:
         stats = self._inner.get_compiled_memory_stats()
         return (
-            stats.generated_code_size_in_bytes, stats.argument_size_in_bytes,
-            stats.output_size_in_bytes, stats.alias_size_in_bytes, stats.temp_size_in_bytes,
+            stats.generated_code_size_in_bytes,
+            stats.argument_size_in_bytes,
+            stats.output_size_in_bytes,
+            stats.alias_size_in_bytes,
+            stats.temp_size_in_bytes,
             stats.peak_memory_in_bytes,
         )
 
@@ -280,11 +300,12 @@ def compile(program: bytes, options: bytes) -> HostExecutable:
         program: MLIR bytecode, a StableHLO portable artifact.
         options: a serialised CompileOptionsProto.
     """
+    start = time.perf_counter()
     owner = engine()
     parsed = internals.parse_compile_options(options)
     module = parse_module(program)
     signature = read_signature(module)
-    ids = [i for row in _assigned_ids(parsed.device_assignment) for i in row]
+    ids = [i for row in assigned_ids(parsed.device_assignment) for i in row]
     compiled = _compile_for_ane(program, len(ids))
     host_module, callbacks = _bind_callbacks(compiled.host_module)
     devices = internals.device_list([owner.devices[i] for i in ids])
@@ -292,7 +313,19 @@ def compile(program: bytes, options: bytes) -> HostExecutable:
         inner = owner.client.compile_and_load(host_module, devices, parsed, callbacks)
     else:
         inner = owner.client.compile_and_load(host_module, devices, parsed)
+    _log_compilation(signature.name, compiled, time.perf_counter() - start)
     return HostExecutable(owner, inner, signature, parsed, compiled, callbacks)
+
+
+def _log_compilation(name: str, compiled: Any, seconds: float) -> None:
+    placement = getattr(compiled, "placement", None)
+    if placement is None or not logger.isEnabledFor(logging.INFO):
+        return
+    logger.info(
+        "compiled %s in %.2f s: %.2f %% of %d FLOPs on the ANE in %d program(s)",
+        name, seconds, 100 * placement.ane_flop_fraction, placement.total_flops,
+        len(placement.programs),
+    )  # fmt: skip
 
 
 @functools.cache
@@ -309,44 +342,6 @@ def _compile_for_ane(program: bytes, num_devices: int) -> Any:
     if compiler is None:
         return CompiledModule(program)
     return compiler.compile(program, num_devices)
-
-
-def _assigned_ids(assignment: Any) -> list[list[int]]:
-    """Returns device ids by [replica][partition] from the assignment's protobuf bytes."""
-    columns: list[list[int]] = []
-    data = assignment.serialize()
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        if key & 7 == 0:  # replica and computation counts, which the columns repeat
-            _, position = _varint(data, position)
-            continue
-        size, position = _varint(data, position)
-        columns.append(_column(data[position:position + size]))
-        position += size
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _column(data: bytes) -> list[int]:
-    ids = []
-    key, position = _varint(data, 0)
-    if key & 7 == 2:
-        _, position = _varint(data, position)
-        while position < len(data):
-            value, position = _varint(data, position)
-            ids.append(value)
-    return ids
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, position
 
 
 def _bind_callbacks(host_module: bytes) -> tuple[bytes | ir.Module, list[Any]]:

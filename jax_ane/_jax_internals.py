@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import numpy as np
 
 PLATFORM = "ane"
@@ -43,8 +44,11 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jaxlib._jax", "buffer_to_dlpack_managed_tensor", "reads without a copy"),
     ("jaxlib._jax", "DeviceList", "the device"),
     ("jaxlib._jax", "ExecuteResults.consume_with_handlers", "the device"),
-    ("jaxlib._jax", "ExecuteResults.disassemble_prefix_into_single_device_arrays",
-     "ordered effects"),
+    (
+        "jaxlib._jax",
+        "ExecuteResults.disassemble_prefix_into_single_device_arrays",
+        "ordered effects",
+    ),
     ("jaxlib.mlir._mlir_libs._jax_mlir_ext", "inlined_func_call", "inlining in the compiler"),
 )
 
@@ -174,11 +178,11 @@ class _CallbackSink(list):
     """
 
     def append(self, callback: Callable[..., Any]) -> None:
-        self.index = next(_callback_ids)
-        _callbacks[self.index] = callback
+        self.number = next(_callback_ids)
+        _callbacks[self.number] = callback
 
     def __len__(self) -> int:
-        return self.index + 1
+        return self.number + 1
 
 
 def callback(index: int) -> Callable[..., Any]:
@@ -200,26 +204,26 @@ def _wrap_python_callback() -> None:
         if tuple(module.platforms) != (PLATFORM,):
             return original(ctx, *args, **kwargs)
         as_cpu = module.replace(
-            platforms=("cpu",), backend=jax.devices("cpu")[0].client,
+            platforms=("cpu",),
+            backend=jax.devices("cpu")[0].client,
             host_callbacks=_CallbackSink(),
         )
-        values, token, host_callback = original(
-            ctx.replace(module_context=as_cpu), *args, **kwargs
-        )
+        values, token, host_callback = original(ctx.replace(module_context=as_cpu), *args, **kwargs)
         module.add_keepalive(host_callback)
         return values, token, host_callback
 
     emit._jax_ane_wrapped = True  # type: ignore[attr-defined]
-    importlib.import_module("jax._src.callback").emit_python_callback = emit
+    owner: Any = importlib.import_module("jax._src.callback")
+    owner.emit_python_callback = emit
 
 
 # --- the inner client -------------------------------------------------------------------------
 
 
 def make_inner_client(num_devices: int) -> Any:
-    """Returns a private CPU client whose executions are done when they return."""
+    """Returns a private CPU client, which runs larger programs in the background."""
     make = _require("jaxlib.xla_client", "make_cpu_client")
-    return make(asynchronous=False, num_devices=num_devices)
+    return make(asynchronous=True, num_devices=num_devices)
 
 
 def parse_compile_options(options: bytes) -> Any:
@@ -317,7 +321,8 @@ def carry_flags(read: Callable[[], str]) -> None:
         return original(backend, module, *args, **kwargs)
 
     compile_and_load._jax_ane_wrapped = True  # type: ignore[attr-defined]
-    importlib.import_module("jax._src.compiler").backend_compile_and_load = compile_and_load
+    owner: Any = importlib.import_module("jax._src.compiler")
+    owner.backend_compile_and_load = compile_and_load
 
 
 def take_flags(module: Any) -> str:

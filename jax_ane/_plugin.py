@@ -36,6 +36,7 @@ def _register() -> None:
 
     if internals.is_registered():
         return
+    set_log_level()
     problem = version_problem()
     path = library_path()
     if problem is None and path is None:
@@ -73,7 +74,20 @@ def _attach_config() -> None:
 def _report(finding: str) -> None:
     if finding not in findings:
         findings.append(finding)
-        logger.warning("%s", finding)
+        logger.error("%s", finding)
+
+
+def set_log_level() -> None:
+    """Gives the logger `jax_ane` its level, and a way to stderr for what Python would not show."""
+    from jax_ane._config import config
+
+    try:
+        level = config.log_level
+    except ValueError:  # `client_options` says so to those who ask for the device
+        return
+    logger.setLevel({"warn": logging.WARNING}.get(level) or level.upper())
+    if level in ("info", "debug") and not logger.hasHandlers():
+        logger.addHandler(logging.StreamHandler())
 
 
 def library_path() -> Path | None:
@@ -87,19 +101,19 @@ def client_options() -> dict[str, str | int]:
 
     Raises:
         ValueError: a `JAX_ANE_*` variable has a wrong value; JAX then reports it for `ane` only.
+        RuntimeError: the engine that the flag `device` asks for is not there.
     """
-    from jax_ane import __version__
-    from jax_ane._config import FLAGS, config
+    from jax_ane import __version__, _engine
+    from jax_ane._config import config
 
     config.validate()
+    _engine.check_device()
     config.mark_started()
-    chip = config.get("chip") if "chip" in FLAGS else "M4"
-    options: dict[str, str | int] = {
-        "device_kind": f"Software ANE ({chip})",
+    return {
+        "device_kind": _engine.device_kind(),
         "version": __version__,
-        "num_devices": config.get("num_devices") if "num_devices" in FLAGS else 1,
+        "num_devices": config.num_devices,
     }
-    return options
 
 
 def version_problem() -> str | None:

@@ -11,7 +11,7 @@ import platform
 import sys
 from typing import Any, Literal
 
-from jax_ane import _counters
+from jax_ane import _counters, _engine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Stats:
         return dataclasses.asdict(self)
 
 
+_CONSTANT = "constant"  # copied to wherever it is used, so not a fallback
 _baseline: dict[str, dict[str, Any]] = {}
 
 
@@ -102,7 +103,7 @@ def stats() -> Stats:
         evaluations=sum(row["evaluations"] for row in rows),
         bytes_in=sum(row["bytes_in"] for row in rows),
         bytes_out=sum(row["bytes_out"] for row in rows),
-        host_fallbacks=fallbacks,
+        host_fallbacks={code: n for code, n in fallbacks.items() if code != _CONSTANT},
         programs=rows,
     )
 
@@ -131,7 +132,7 @@ def _since_reset(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def info() -> Info:
-    """Returns versions, engine, chip, memory, instruction set and flags off their default.
+    """Returns versions, engine, chip, memory, cache, instruction set and flags off their default.
 
     Example:
         >>> import jax_ane
@@ -147,37 +148,30 @@ def info() -> Info:
         "jaxlib": _version("jaxlib"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "engine": device_kind(),
-        "engine_why": engine_reason(),
+        "memory": _memory(),
+        "engine": _engine.device_kind(),
+        "engine_why": _engine.why_software(),
         "chip": config.chip,
         "numerics": config.numerics,
     }
     try:
+        _engine.configure()
         from jax_ane import _native
 
         values["isa"] = _native.isa()
-    except ImportError as error:
-        values["isa"] = f"native library not loaded: {error}"
+    except (ImportError, ValueError) as error:
+        values["isa"] = f"native library not usable: {error}"
+    values["program_cache"] = f"in memory, {len(_program_stats())} programs loaded"
     values["flags_off_default"] = config.off_default()
     return Info(values)
 
 
-def device_kind() -> str:
-    """Returns the device's kind: which engine and which chip, never ambiguous."""
-    from jax_ane._config import config
-
-    return f"Software ANE ({config.chip})"
-
-
-def engine_reason() -> str:
-    """Returns why this engine was chosen."""
-    from jax_ane._config import config
-
-    if config.device == "software":
-        return "device=software asks for it"
-    if sys.platform == "darwin" and platform.machine() == "arm64":
-        return "the bridge to the hardware is not part of this version"
-    return "the hardware needs macOS on Apple silicon"
+def _memory() -> str:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return "unknown"
+    return f"{total / 2**30:.1f} GiB"
 
 
 def _version(package: str) -> str:
@@ -214,9 +208,7 @@ def _check_flags() -> list[Finding]:
         except ValueError as error:
             return [Finding("fatal", str(error), "set it to one of the choices, or unset it")]
     if caught:
-        return [
-            Finding("warning", str(w.message), "correct the name or unset it") for w in caught
-        ]
+        return [Finding("warning", str(w.message), "correct the name or unset it") for w in caught]
     off = config.off_default()
     return [Finding("ok", f"flags: {off or 'all at their default'}")]
 
@@ -242,10 +234,12 @@ def _check_library() -> list[Finding]:
     try:
         from jax_ane import _native
     except ImportError as error:
-        return [
-            Finding("fatal", f"the native library does not load: {error}",
-                    "reinstall: pip install --force-reinstall --no-cache-dir jax-ane")
-        ]  # fmt: skip
+        fix = "reinstall: pip install --force-reinstall --no-cache-dir jax-ane"
+        return [Finding("fatal", f"the native library does not load: {error}", fix)]
+    try:
+        _engine.configure()
+    except ValueError as error:
+        return [Finding("fatal", str(error), "use auto, or unset the variable")]
     return [Finding("ok", f"native library loaded, kernels: {_native.isa()}")]
 
 
@@ -257,9 +251,12 @@ def _check_device() -> list[Finding]:
     try:
         device = jax.devices("ane")[0]
     except RuntimeError as error:
-        noted = "; ".join(_plugin.findings) or "no detail"
-        return [Finding("fatal", f"JAX has no ane device: {error} ({noted})",
-                        "reinstall jax-ane so that JAX finds its entry point")]  # fmt: skip
+        noted = "; ".join(_plugin.findings)
+        about = "a flag has a wrong value: correct it, or unset the variable"
+        if "JAX_ANE_" not in str(error):
+            about = "reinstall jax-ane so that JAX finds its entry point"
+        text = f"JAX has no ane device: {error}" + (f" ({noted})" if noted else "")
+        return [Finding("fatal", text, about)]
     import numpy as np
 
     with jax.default_device(device):
@@ -267,6 +264,6 @@ def _check_device() -> list[Finding]:
     if not np.array_equal(np.asarray(product), np.full((4, 4), 4.0, np.float32)):
         return [Finding("fatal", "the self-test's product is wrong", "report this as a bug")]
     return [
-        Finding("ok", f"{device.device_kind} computes; {engine_reason()}"),
+        Finding("ok", f"{device.device_kind} computes; {_engine.why_software()}"),
         Finding("ok", f"JAX's default backend stays {jax.default_backend()}"),
     ]

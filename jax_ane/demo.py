@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: a Flax NNX CNN learns scikit-learn's scanned digits on `ane`, next to the same on `cpu`.
+"""The demo: a Flax NNX CNN learns scikit-learn's digits on `ane`, next to the same on `cpu`.
 
 Ordinary Flax and optax code; the only line about the ANE is the device that it runs on. Both runs
 start from the same weights and see the same batches, step by step in turn, so that their losses
@@ -38,9 +38,9 @@ class CNN(nnx.Module):
     """
 
     def __init__(self, rngs: nnx.Rngs) -> None:
-        self.conv1 = nnx.Conv(1, 32, kernel_size=(3, 3), rngs=rngs)
-        self.conv2 = nnx.Conv(32, 64, kernel_size=(3, 3), rngs=rngs)
-        self.dense1 = nnx.Linear(256, 128, rngs=rngs)
+        self.conv1 = nnx.Conv(1, 64, kernel_size=(3, 3), rngs=rngs)
+        self.conv2 = nnx.Conv(64, 128, kernel_size=(3, 3), rngs=rngs)
+        self.dense1 = nnx.Linear(512, 128, rngs=rngs)
         self.dense2 = nnx.Linear(128, 10, rngs=rngs)
 
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -181,7 +181,7 @@ def batches(digits: Digits, epochs: int, seed: int) -> Iterator[tuple[np.ndarray
             yield digits.train_images[picked], digits.train_labels[picked]
 
 
-def run(epochs: int = 20, seed: int = 0, progress: bool = True) -> DemoResult:
+def run(epochs: int = 40, seed: int = 0, progress: bool = True) -> DemoResult:
     """Trains on `ane` and on `cpu`, step by step in turn, and compares.
 
     Args:
@@ -209,9 +209,7 @@ def run(epochs: int = 20, seed: int = 0, progress: bool = True) -> DemoResult:
     recompiled = stats().compilations - after_first[1]
     predictions = ane.predict(digits.test_images)
     cpu_predictions = cpu.predict(digits.test_images)
-    distances = [
-        abs(a - c) / abs(c) for a, c in zip(ane.losses[:10], cpu.losses[:10], strict=True)
-    ]
+    distances = [abs(a - c) / abs(c) for a, c in zip(ane.losses[:10], cpu.losses[:10], strict=True)]
     return DemoResult(
         accuracy=float((predictions == digits.test_labels).mean()),
         cpu_accuracy=float((cpu_predictions == digits.test_labels).mean()),
@@ -279,6 +277,6 @@ def _draw_misread(axes: Any, result: DemoResult) -> None:
         canvas[row * 10 + 1 : row * 10 + 9, column * 10 + 1 : column * 10 + 9] = (
             1 - result.digits.test_images[index, :, :, 0]
         )
-        axes.text(column * 10 + 4.5, row * 10 + 10.2, fontsize=8, ha="center",
-                  s=f"{result.digits.test_labels[index]} as {result.predictions[index]}")  # fmt: skip
+        caption = f"{result.digits.test_labels[index]} as {result.predictions[index]}"
+        axes.text(column * 10 + 4.5, row * 10 + 10.2, caption, fontsize=8, ha="center")
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=1)

@@ -3,15 +3,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import html
+import inspect
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax  # first: it quiets jaxlib's C++ logs, which jaxlib.mlir alone does not
+import jax.export
+from jaxlib.mlir import ir
+from jaxlib.mlir.dialects import stablehlo
+
+from jax_ane import _jax_internals, compiler
+from jax_ane.compiler import frontend
+from jax_ane.compiler.graph import Location
 from jax_ane.compiler.placement import OpRecord, Placement
 from jax_ane.compiler.programs import AneProgram
+
+_PACKAGE = Path(__file__).parent
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,8 +60,10 @@ class Report:
         return self.placement.to_dict()
 
     def to_html(self) -> str:
-        """Returns a self-contained HTML fragment: summary, table of ops, programs."""
-        return _to_html(self.placement)
+        """Returns a self-contained HTML fragment: summary, table of ops, each program's MIL."""
+        from jax_ane import _report_html
+
+        return _report_html.render(self.placement)
 
     def __repr__(self) -> str:
         return self.to_text()
@@ -87,11 +101,15 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
 
     Args:
         fn: a JAX function, jitted or not (an `nnx.jit` one too).
-        *args: example arguments: arrays, or `jax.ShapeDtypeStruct`s.
+        *args: example arguments: arrays, or `jax.ShapeDtypeStruct`s. They may live on any device:
+            only their shapes and dtypes are read.
         **kwargs: keyword arguments of `fn`.
 
     Returns:
         The report; printing it shows the table.
+
+    Raises:
+        TypeError: `fn` cannot be called, or JAX cannot trace it with these arguments.
 
     Example:
         >>> import jax.numpy as jnp, jax_ane
@@ -99,27 +117,42 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
         >>> report.ane_flop_fraction > 0.9
         True
     """
-    return explain_program(_stablehlo(fn, args, kwargs))
+    report = _report(_stablehlo(fn, args, kwargs))
+    caller = _caller()
+    report.placement.ops[:] = [_with_user_line(op, fn, caller) for op in report.placement.ops]
+    return report
 
 
 def explain_program(program: bytes | str) -> Report:
-    """Reports on a StableHLO program: artifact, bytecode or text.
+    """Reports on a program that is written down already.
+
+    Args:
+        program: StableHLO as text, bytecode or portable artifact, or what
+            `jax.export.export(...)(...).serialize()` returned.
 
     Raises:
-        ValueError: the bytes are not a program.
-    """
-    from jax_ane import compiler
+        ValueError: the bytes are no program.
 
-    return Report(compiler.compile(program, load=False).placement)
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jax_ane.report import explain_program
+        >>> text = jax.jit(lambda x: x @ x).lower(jnp.ones((64, 64))).as_text()
+        >>> explain_program(text).ane_flop_fraction
+        1.0
+    """
+    return _report(_readable(program))
 
 
 def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Lowered:
     """Returns the ANE programs of `fn(*args)` and its host module, without running it.
 
     Args:
-        fn: a JAX function, jitted or not.
-        *args: example arguments: arrays, or `jax.ShapeDtypeStruct`s.
-        **kwargs: keyword arguments of `fn`.
+        fn: as for `explain`.
+        *args: as for `explain`.
+        **kwargs: as for `explain`.
+
+    Raises:
+        TypeError: as for `explain`.
 
     Example:
         >>> import jax.numpy as jnp, jax_ane
@@ -127,51 +160,91 @@ def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Lowered:
         >>> "matmul" in programs[0].text
         True
     """
-    from jax_ane import compiler
-    from jax_ane.compiler import frontend
-
     compiled = compiler.compile(_stablehlo(fn, args, kwargs), load=False)
     return Lowered(compiled.placement.programs, str(frontend.parse(compiled.host_module)))
 
 
-def _stablehlo(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def _report(program: bytes | str) -> Report:
+    return Report(compiler.compile(program, load=False).placement)
+
+
+def _stablehlo(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """Traces `fn` for the platform `ane` and returns its StableHLO as bytecode."""
-    import jax
+    if not callable(fn):
+        raise TypeError(f"explain and lower want a function, got {type(fn).__name__}")
+    device = jax.devices("ane")[0]
 
-    from jax_ane import _jax_internals
+    def movable(leaf: Any) -> Any:
+        """Returns a stand-in for an array that is committed to another device."""
+        if not isinstance(leaf, jax.Array) or leaf.devices() == {device}:
+            return leaf
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
 
-    jitted = fn if hasattr(fn, "lower") else jax.jit(fn)
-    with jax.default_device(jax.devices("ane")[0]):
+    jitted: Any = fn if hasattr(fn, "lower") else jax.jit(fn)
+    args, kwargs = jax.tree.map(movable, (args, kwargs))
+    with jax.default_device(device):
         lowered = jitted.lower(*args, **kwargs)
     lowered = getattr(lowered, "lowered", lowered)  # flax wraps JAX's object
     return _jax_internals.module_to_bytecode(lowered.compiler_ir())
 
 
-_STYLE = (
-    "<style>.jax-ane td,.jax-ane th{text-align:left;padding:1px 8px;font-family:monospace;"
-    "font-size:12px}.jax-ane .ane{background:#e2f3e2}</style>"
-)
+def _caller() -> tuple[str, int]:
+    """Returns file and line of the call that came into this package from outside."""
+    frame = inspect.currentframe()
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(_PACKAGE):
+        frame = frame.f_back
+    return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
 
-def _to_html(placement: Placement) -> str:
-    rows = []
-    for op in placement.ops:
-        if op.reason.code == "constant":
-            continue
-        cells = (
-            op.placement, op.op.removeprefix("stablehlo."), op.result, str(op.location),
-            f"{op.flops:,}", op.reason.text, op.program or "",
-        )  # fmt: skip
-        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        rows.append(f'<tr class="{op.placement}">{body}</tr>')
-    head = "".join(
-        f"<th>{name}</th>" for name in ("place", "op", "result", "where", "FLOPs", "why", "program")
+def _with_user_line(op: OpRecord, fn: Any, caller: tuple[str, int]) -> OpRecord:
+    """Returns the record with a place in the user's function.
+
+    What JAX adds to a program outside of any line of `fn`, such as the constants it shares, carries
+    the line of the call to `explain`, or none; the line of the function's `def` says more.
+    """
+    file = op.location.file
+    inside = Path(file).is_relative_to(_PACKAGE) and Path(file).name != "demo.py"
+    if file and not inside and (file, op.location.line) != caller:
+        return op
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    if code is None:
+        return op
+    place = Location(code.co_filename, code.co_firstlineno, code.co_qualname)
+    return dataclasses.replace(op, location=place)
+
+
+def _readable(program: bytes | str) -> bytes | str:
+    """Returns a program that the compiler can read, unpacked from a `jax.export` artifact."""
+    data = program.encode() if isinstance(program, str) else program
+    diagnostics = (
+        _read_diagnostics(data) if data.strip(b"\0 \t\r\n") else "there is no text in them"
     )
-    summary = (
-        f"{100 * placement.ane_flop_fraction:.2f} % of {placement.total_flops:,} FLOPs on the ANE "
-        f"in {len(placement.programs)} program(s), chip {html.escape(placement.chip)}"
+    if diagnostics is None:
+        return program
+    hint = ""
+    try:
+        return jax.export.deserialize(bytearray(data)).mlir_module_serialized
+    except ImportError as error:
+        hint = f" (if it is a jax.export artifact: {error})"
+    except Exception:  # of many types: flatbuffers checks nothing
+        pass
+    raise ValueError(
+        f"{len(data)} bytes are neither StableHLO nor a jax.export artifact: {diagnostics}{hint}"
     )
-    return (
-        f'{_STYLE}<div class="jax-ane"><p>{summary}</p><table><tr>{head}</tr>'
-        f"{''.join(rows)}</table></div>"
-    )
+
+
+def _read_diagnostics(data: bytes) -> str | None:
+    """Returns why MLIR cannot read the program, with line and column, or None if it can."""
+    context = _jax_internals.make_ir_context()
+    context.allow_unregistered_dialects = True
+    with context.attach_diagnostic_handler(lambda _: True):  # or they go to stderr
+        if data.startswith(b"ML\xefR"):
+            with contextlib.suppress(ValueError, ir.MLIRError):
+                stablehlo.deserialize_portable_artifact(context, data)
+                return None
+        try:
+            ir.Module.parse(data, context=context)
+        except (ValueError, ir.MLIRError) as error:
+            text = " ".join(str(error).split()).removeprefix("Unable to parse module assembly: ")
+            return re.sub(r'"-":(\d+):(\d+)', r"line \1, column \2", text)
+    return None

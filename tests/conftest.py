@@ -1,10 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that every test may use: the two devices."""
+"""Fixtures that every test may use: the two devices, and Python in a process of its own."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 import jax
 import pytest
+
+# Subprocesses import the installed package, not the source tree that pytest may stand in.
+os.environ["PYTHONSAFEPATH"] = "1"
+
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +28,27 @@ def ane() -> jax.Device:
 def cpu() -> jax.Device:
     """Returns JAX's own CPU device."""
     return jax.devices("cpu")[0]
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> RunPython:
+    """Returns a function that runs the interpreter in an empty folder.
+
+    Its arguments are the interpreter's; keyword arguments are environment variables, and those
+    that steer JAX or jax-ane are unset otherwise.
+    """
+
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        steering = ("JAX_PLATFORMS", "JAX_ANE_", "XLA_FLAGS")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(steering)}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=env | environ,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

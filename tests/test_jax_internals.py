@@ -13,7 +13,8 @@ from jax_ane import _jax_internals as internals
 
 
 @pytest.mark.parametrize(
-    ("module", "path"), [(m, p) for m, p, _ in internals.PRIVATE_NAMES],
+    ("module", "path"),
+    [(m, p) for m, p, _ in internals.PRIVATE_NAMES],
     ids=lambda v: v,
 )
 def test_private_name_exists(module, path):
@@ -35,7 +36,8 @@ def test_no_other_module_touches_private_names():
     package = Path(jax_ane.__file__).parent
     private = re.compile(r"jax\._src|jaxlib\._jax\b|jaxlib\.xla_client|_mlir_libs")
     offenders = [
-        str(path.relative_to(package)) for path in sorted(package.rglob("*.py"))
+        str(path.relative_to(package))
+        for path in sorted(package.rglob("*.py"))
         if path.name != "_jax_internals.py" and private.search(path.read_text())
     ]
     assert offenders == []

@@ -21,8 +21,32 @@ COMMANDS = {
 }
 
 
+class UsageError(Exception):
+    """The command line asks for something that cannot be; exit code 2.
+
+    Its text has four parts: what failed, where, why, and what to do.
+    """
+
+    def __init__(self, what: str, where: str, why: str, remedy: str) -> None:
+        super().__init__(f"{what}\n  where: {where}\n  why: {why}\n  do: {remedy}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command != "doctor":  # which reports wrong flags itself
+            _check_flags()
+        return arguments.run(arguments)
+    except UsageError as error:
+        print(f"jax-ane {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `jax-ane explain ... | head`
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jax-ane", description="A JAX device for Apple's Neural Engine."
     )
@@ -35,13 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
         module.add(sub)
         sub.set_defaults(run=module.run)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def _check_flags() -> None:
+    from jax_ane import config
+
     try:
-        return arguments.run(arguments)
-    except UsageError as error:
-        print(f"jax-ane {arguments.command}: {error}", file=sys.stderr)
-        return 2
-
-
-class UsageError(Exception):
-    """The command line asks for something that does not exist; exit code 2."""
+        config.validate()
+    except ValueError as error:
+        raise UsageError(
+            "a flag has a wrong value", "the environment", str(error), "correct it, or unset it"
+        ) from None

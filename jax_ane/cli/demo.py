@@ -14,7 +14,8 @@ EXAMPLE = "example: jax-ane demo --epochs 5 --numerics fast"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epochs", type=int, default=20, help="passes over the data (20)")
+    """Declares the command's arguments."""
+    parser.add_argument("--epochs", type=int, default=40, help="passes over the data (40)")
     parser.add_argument("--seed", type=int, default=0, help="of split, weights, shuffling (0)")
     parser.add_argument("--numerics", choices=("exact", "fast"), help="of the software ANE")
     parser.add_argument("--png", metavar="PATH", default="jax-ane-demo.png",
@@ -23,12 +24,23 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Trains, prints the figures and writes the picture."""
     if arguments.epochs < 1:
-        raise UsageError("--epochs must be 1 or more")
+        raise UsageError(
+            "cannot train", f"--epochs {arguments.epochs}", "the demo needs data to learn from",
+            "use --epochs 1 or more",
+        )  # fmt: skip
+    if not Path(arguments.png).parent.is_dir():
+        raise UsageError(
+            "cannot write the picture", arguments.png, "there is no such folder",
+            "name a file in a folder that exists with --png",
+        )  # fmt: skip
     try:
         from jax_ane import config, demo
     except ImportError as error:
-        raise UsageError(f"{error}; do: pip install 'jax-ane[demo]'") from None
+        raise UsageError(
+            "cannot run the demo", "jax_ane.demo", str(error), "pip install 'jax-ane[demo]'"
+        ) from None
     if arguments.numerics:
         config.update("numerics", arguments.numerics)
     result = demo.run(arguments.epochs, arguments.seed)

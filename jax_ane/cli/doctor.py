@@ -11,10 +11,12 @@ EXAMPLE = "example: jax-ane doctor --json"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Prints the findings, worst first; returns 1 if one is fatal."""
     from jax_ane import doctor
 
     findings = doctor()

@@ -15,61 +15,101 @@ from jax_ane.cli import UsageError
 if TYPE_CHECKING:
     from jax_ane.report import Report
 
-EXAMPLE = """FILE is StableHLO (text or bytecode), or module.py:function. A function of a module needs
-example arguments: a function `<name>_args()` beside it, or `example_args()`, returns them as a tuple.
+EXAMPLE = """FILE is StableHLO (text or bytecode), a jax.export artifact, or module.py:function.
+A function needs example arguments: `<function>_args()` beside it, or `example_args()`, returns
+them as a tuple (arrays or jax.ShapeDtypeStructs). `demo` stands for the demo's train step.
 
 example: jax-ane explain train.py:train_step"""
+_SAVE = (
+    "save one with open(path, 'w').write(jax.jit(f).lower(x).as_text(debug_info=True)), or "
+    "name a function: module.py:function"
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="StableHLO, or module.py:function; "
-                        "'demo' explains the demo's train step")  # fmt: skip
+    """Declares the command's arguments."""
+    parser.add_argument("file", metavar="FILE", help="a program, module.py:function, or demo")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--html", metavar="PATH", help="write the report as an HTML page")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Prints the report."""
     report = _report(arguments.file)
     if arguments.html:
-        Path(arguments.html).write_text(report.to_html())
+        try:
+            Path(arguments.html).write_text(report.to_html())
+        except OSError as error:
+            raise UsageError(
+                "cannot write the page", arguments.html, str(error.strerror),
+                "name a file in a folder that exists",
+            ) from None  # fmt: skip
     print(json.dumps(report.to_dict()) if arguments.json else report.to_text())
     return 0
 
 
 def _report(file: str) -> Report:
-    from jax_ane.report import explain, explain_program
+    from jax_ane.report import explain
 
+    path, _, name = file.rpartition(":")
     if file == "demo":
-        from jax_ane.demo import explain_arguments
-
+        try:
+            from jax_ane.demo import explain_arguments
+        except ImportError as error:
+            raise UsageError(
+                "cannot explain the demo", "jax_ane.demo", str(error), "pip install 'jax-ane[demo]'"
+            ) from None
         function, args = explain_arguments()
-        return explain(function, *args)
-    path, _, name = file.partition(":")
-    if name:
+    elif path and name.isidentifier():
         function, args = _load_function(Path(path), name)
-        return explain(function, *args)
+    else:
+        return _explain_file(Path(file))
+    return explain(function, *args)
+
+
+def _explain_file(path: Path) -> Report:
+    from jax_ane.report import explain_program
+
+    if path.suffix == ".py" and path.is_file():
+        raise UsageError(
+            "cannot explain a whole Python file", str(path), "a report is about one function",
+            f"name it: {path}:function",
+        )  # fmt: skip
     try:
-        data = Path(path).read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+        raise UsageError("cannot read the program", str(path), str(error.strerror), _SAVE) from None
     try:
         return explain_program(data)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError("cannot explain the program", str(path), str(error), _SAVE) from None
 
 
 def _load_function(path: Path, name: str) -> tuple[Any, tuple[Any, ...]]:
+    """Imports the file and returns the function and its example arguments."""
+    what = f"cannot explain {name}"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"{path} is not a Python file")
+        raise UsageError(what, str(path), "this is not a Python file", "check the path")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     sys.path.insert(0, str(path.parent))
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        why = f"importing it raises {type(error).__name__}: {error}"
+        raise UsageError(what, str(path), why, f"make python {path} work first") from error
     function = getattr(module, name, None)
-    if function is None:
-        raise UsageError(f"{path} has no function {name}")
+    if not callable(function):
+        near = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
+        raise UsageError(
+            what, str(path), "the file has no such function",
+            f"name one of its functions: {', '.join(near) or 'it has none'}",
+        )  # fmt: skip
     for candidate in (f"{name}_args", "example_args"):
         if hasattr(module, candidate):
             return function, tuple(getattr(module, candidate)())
-    raise UsageError(f"{path} has neither {name}_args() nor example_args() for its arguments")
+    raise UsageError(
+        what, str(path), f"the file has neither {name}_args() nor example_args()",
+        f"add a function {name}_args() that returns a tuple of example arguments",
+    )  # fmt: skip

@@ -96,7 +96,7 @@ def _check_convolution(op: Op) -> Reason | None:
     if spec.rank == 0 or spec.rank > 3:
         return Reason("ANE001", f"a convolution over {spec.rank} spatial axes has no lowering")
     if any(edge < 0 for edge in (*spec.low, *spec.high)):
-        extents = [op.operands[0].type.shape[a] for a in spec.lhs_axes[2:]]
+        extents = [op.operands[0].tensor.shape[a] for a in spec.lhs_axes[2:]]
         for i, extent in enumerate(extents):
             dilated = (extent - 1) * spec.lhs_dilation[i] + 1
             if dilated + min(spec.low[i], 0) + min(spec.high[i], 0) <= 0:
@@ -138,7 +138,7 @@ def _check_pad(op: Op) -> Reason | None:
         return Reason("ANE010", "the chip pads with zeros only")
     if op.type.dtype == "i1":
         return Reason("dtype", "padding a mask stays on the host")
-    shape = op.operands[0].type.shape
+    shape = op.operands[0].tensor.shape
     for extent, low, high in zip(
         shape, op.ints("edge_padding_low"), op.ints("edge_padding_high"), strict=True
     ):

@@ -10,6 +10,7 @@ touches MLIR objects (their hashes change when the module does).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo
@@ -70,8 +71,8 @@ def normalise(module: ir.Module) -> None:
 
 def inline_calls(module: ir.Module) -> None:
     """Replaces each `func.call` by its callee's body, innermost callees first."""
-    functions = {
-        op.attributes["sym_name"].value: op
+    functions: dict[str, Any] = {
+        ir.StringAttr(op.attributes["sym_name"]).value: op
         for op in module.body.operations
         if op.operation.name == "func.func"
     }
@@ -83,7 +84,7 @@ def inline_calls(module: ir.Module) -> None:
             return
         done.add(name)
         for call in list(_calls(functions[name].operation)):
-            callee = call.attributes["callee"].value
+            callee = ir.FlatSymbolRefAttr(call.attributes["callee"]).value
             if callee not in functions:
                 continue
             visit(callee)
@@ -128,7 +129,7 @@ def code_blocks(module: ir.Module) -> list[graph.Block]:
         op = op.operation
         if op.name != "func.func":
             continue
-        name = op.attributes["sym_name"].value
+        name = ir.StringAttr(op.attributes["sym_name"]).value
         if name in decomposition_names:
             continue  # the body of a composite: its caller decides as a whole
         for block in op.regions[0].blocks:
@@ -143,7 +144,7 @@ def _decompositions(op: ir.Operation) -> Iterator[str]:
             for inner in block.operations:
                 inner = inner.operation
                 if inner.name == "stablehlo.composite":
-                    yield inner.attributes["decomposition"].value
+                    yield ir.FlatSymbolRefAttr(inner.attributes["decomposition"]).value
                 yield from _decompositions(inner)
 
 

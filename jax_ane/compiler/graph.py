@@ -46,6 +46,12 @@ class Value:
     producer: Op | None = None
     users: list[Op] = dataclasses.field(default_factory=list)
 
+    @property
+    def tensor(self) -> TensorType:
+        """The type of a value that is known to be a tensor."""
+        assert self.type is not None
+        return self.type
+
 
 @dataclasses.dataclass(eq=False)
 class Op:
@@ -60,7 +66,7 @@ class Op:
     def attr(self, name: str) -> Any:
         """Returns the MLIR attribute `name`, or None."""
         attributes = self.mlir.attributes
-        return attributes[name] if name in attributes else None
+        return attributes.get(name)
 
     def ints(self, name: str) -> tuple[int, ...]:
         """Returns an integer-array attribute as a tuple."""

@@ -2,8 +2,8 @@
 """The rest of the module: clusters replaced by custom calls, ready for XLA:CPU.
 
 All planning was done on indices; here the module is changed. Each block is put into the order that
-makes its clusters contiguous (level, cluster, index), each cluster becomes one custom call that names
-its loaded program by id, and the cluster's ops are erased.
+makes its clusters contiguous (level, cluster, index), each cluster becomes one custom call that
+names its loaded program by id, and the cluster's ops are erased.
 """
 
 from __future__ import annotations

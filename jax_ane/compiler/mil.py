@@ -71,6 +71,12 @@ class Op:
     location: Location
     value: np.ndarray | None = None  # of a "const"
 
+    def input(self, name: str) -> Value:
+        """Returns the one operand called `name`."""
+        operand = self.inputs[name]
+        assert isinstance(operand, Value)
+        return operand
+
     def operands(self) -> Iterable[Value]:
         for operand in self.inputs.values():
             if isinstance(operand, tuple):
@@ -163,7 +169,7 @@ def _infer_transpose(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
 def _infer_slice_by_size(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
     x = inputs["x"].type
     for size, begin, extent in zip(params["size"], params["begin"], x.shape, strict=True):
-        _require(0 <= begin and size > 0 and begin + size <= extent, f"slice of {x}: {params}")
+        _require(begin >= 0 and size > 0 and begin + size <= extent, f"slice of {x}: {params}")
     return Type(x.dtype, tuple(params["size"]))
 
 
@@ -183,7 +189,8 @@ def _infer_concat(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
     first = values[0].type
     for value in values:
         same = all(
-            a == b for i, (a, b) in enumerate(zip(value.shape, first.shape, strict=True))
+            a == b
+            for i, (a, b) in enumerate(zip(value.shape, first.shape, strict=True))
             if i != axis
         )
         _require(same and value.type.dtype == first.dtype, "concat of unequal shapes")
@@ -195,9 +202,7 @@ def _infer_concat(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
 def _infer_pad(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
     x, pad = inputs["x"].type, params["pad"]
     _require(len(pad) == 2 * len(x.shape) and min(pad) >= 0, f"pad {pad} of {x}")
-    return Type(
-        x.dtype, tuple(d + pad[2 * i] + pad[2 * i + 1] for i, d in enumerate(x.shape))
-    )
+    return Type(x.dtype, tuple(d + pad[2 * i] + pad[2 * i + 1] for i, d in enumerate(x.shape)))
 
 
 def _infer_reduce(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
@@ -217,8 +222,25 @@ _COMPARE = _elementwise("bool", ("x", "y"), ("fp16", "fp16"))
 
 INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
     **dict.fromkeys(
-        ("abs", "ceil", "erf", "exp", "floor", "relu", "rsqrt", "sigmoid", "sign", "sqrt", "tanh",
-         "square", "log", "inverse", "sin", "cos", "clip"),
+        (
+            "abs",
+            "ceil",
+            "erf",
+            "exp",
+            "floor",
+            "relu",
+            "rsqrt",
+            "sigmoid",
+            "sign",
+            "sqrt",
+            "tanh",
+            "square",
+            "log",
+            "inverse",
+            "sin",
+            "cos",
+            "clip",
+        ),
         _UNARY,
     ),
     **dict.fromkeys(("add", "sub", "mul", "real_div", "maximum", "minimum", "pow"), _BINARY),

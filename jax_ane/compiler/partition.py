@@ -2,12 +2,13 @@
 """Which ops of a block go to the ANE, as which clusters, and why.
 
 Ops alternate between two kinds along every path: those the ANE can run and those it cannot. An op's
-*level* is the largest number of alternations on any path that ends at it; all ops of one level are of
-one kind, so the connected groups of ANE ops of one level are convex by construction: sorting a block
-by (level, cluster, index) is always a valid order.
+*level* is the largest number of alternations on any path that ends at it; all ops of one level are
+of one kind, so the connected groups of ANE ops of one level are convex by construction: sorting a
+block by (level, cluster, index) is always a valid order.
 
 A cluster is kept only around heavy ops. In `auto`, arithmetic joins where it lies *between* heavy
-ops of its cluster, data movement also on either side, and bias adds and relus also after them. That keeps optimiser arithmetic, losses and statistics in float32 on the host.
+ops of its cluster, data movement also on either side, and bias adds and relus also after them. That
+keeps optimiser arithmetic, losses and statistics in float32 on the host.
 """
 
 from __future__ import annotations
@@ -85,6 +86,9 @@ def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
         for op in _state_updates(block):
             reasons[op.index] = reasons[op.index] or STATE
     on_ane = {op.index for op in ops if reasons[op.index] is None}
+    levels: list[int] = []
+    groups: list[list[Op]] = []
+    why: dict[int, Reason] = {}
     for _ in range(_ROUNDS):
         levels = _levels(block, on_ane, free)
         groups = _groups(ops, on_ane, levels, free)
@@ -171,8 +175,10 @@ def _state_updates(block: Block) -> Iterable[Op]:
     carried = {value.index for value in block.arguments}
     forward: list[Op] = []
     for op in block.ops:
-        if op.name in names and op.type.shape and any(
-            v.index in carried and v.type == op.type for v in op.operands
+        if (
+            op.name in names
+            and op.type.shape
+            and any(v.index in carried and v.type == op.type for v in op.operands)
         ):
             carried.add(op.results[0].index)
             forward.append(op)
@@ -211,9 +217,7 @@ def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
     return levels
 
 
-def _groups(
-    ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]
-) -> list[list[Op]]:
+def _groups(ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]) -> list[list[Op]]:
     """Returns the connected groups of ANE ops of one level, each in program order."""
     parent = list(range(len(ops)))
 
@@ -231,10 +235,10 @@ def _groups(
             producer = operand.producer
             if producer is not None and producer.index in free:
                 continue
-            if producer is not None and producer.index in on_ane:
-                if levels[producer.index] == levels[op.index]:
-                    parent[find(op.index)] = find(producer.index)
-                    continue
+            near = producer if producer is not None and producer.index in on_ane else None
+            if near is not None and levels[near.index] == levels[op.index]:
+                parent[find(op.index)] = find(near.index)
+                continue
             # Two readers of one large outside value share its conversion.
             key = (operand.index, levels[op.index])
             if operand.type is not None and operand.type.size > 1:
@@ -295,9 +299,9 @@ def _worth(group: list[Op]) -> dict[Op, Reason]:
             tail.add(op.index)
     for op in reversed(group):
         users = [user for result in op.results for user in result.users]
-        if op not in reasons and optable.row(op.name).kind is Kind.MOVEMENT:
-            if users and all(user in reasons for user in users):
-                reasons[op] = MOVED  # a bias is cheaper to broadcast inside
+        moves = op not in reasons and optable.row(op.name).kind is Kind.MOVEMENT
+        if moves and users and all(user in reasons for user in users):
+            reasons[op] = MOVED  # a bias is cheaper to broadcast inside
     return reasons
 
 
@@ -308,21 +312,22 @@ def _feeds_through_movement(op: Op, heavy: set[int], before: set[int]) -> bool:
         for user in (u for result in stack.pop().results for u in result.users):
             if user.index in heavy:
                 return True
-            if user.index in before and user.index not in seen:
-                if optable.row(user.name).kind is Kind.MOVEMENT:
-                    seen.add(user.index)
-                    stack.append(user)
+            fresh = user.index in before and user.index not in seen
+            if fresh and optable.row(user.name).kind is Kind.MOVEMENT:
+                seen.add(user.index)
+                stack.append(user)
     return False
 
 
 def _is_epilogue(op: Op) -> bool:
-    """Bias adds (an operand that varies along fewer axes) and relus.
+    """Bias adds (an operand that varies along fewer axes), relus and their masks.
 
-    Scalings are left out: on a gradient they are the optimiser's first step.
+    A mask crosses the border in a quarter of the bytes of what it was made of. Scalings are left
+    out: on a gradient they are the optimiser's first step.
     """
     if op.name == "stablehlo.add":
         return any(_is_broadcast(v) for v in op.operands)
-    if op.name == "stablehlo.maximum":
+    if op.name in ("stablehlo.maximum", "stablehlo.compare"):
         constants = [able.constant_of(v) for v in op.operands]
         return any(c is not None and c.size == 1 for c in constants)
     return False
@@ -356,6 +361,7 @@ def _connect(cluster: Cluster, block: Block, free: set[int]) -> None:
 def flop_split(plan: Plan) -> tuple[float, float]:
     """Returns the block's FLOPs on the ANE and in all."""
     counts = [flops.count(op) for op in plan.block.ops]
-    on_ane = sum(c for op, c in zip(plan.block.ops, counts, strict=True)
-                 if op.index in plan.cluster_of)
+    on_ane = sum(
+        c for op, c in zip(plan.block.ops, counts, strict=True) if op.index in plan.cluster_of
+    )
     return on_ane, sum(counts)

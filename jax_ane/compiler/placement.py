@@ -171,6 +171,4 @@ def describe(
                     region=plan.block.path,
                 )
             )
-    return Placement(
-        records, list(unique.values()), dict(calls), settings.chip, settings.numerics
-    )
+    return Placement(records, list(unique.values()), dict(calls), settings.chip, settings.numerics)

@@ -19,14 +19,15 @@ namespace jax_ane::device {
 // Element types that a MIL program may name. Names are MIL's.
 enum class ElementType : uint8_t { kFp16, kFp32, kInt8, kUint8, kInt16, kUint16, kInt32, kBool };
 
-size_t ElementSize(ElementType type);         // bytes
+size_t ElementSize(ElementType type);           // bytes
 const char* ElementTypeName(ElementType type);  // "fp16", ...
 
-// One tensor at a program's border, as the loaded program's attributes describe it. Element (p, h, w), where p counts
-// all axes but the last two, lies at byte p * plane_stride + h * row_stride + w * ElementSize(type).
+// One tensor at a program's border, as the loaded program's attributes describe it. Element (p, h,
+// w), where p counts all axes but the last two, lies at byte p * plane_stride + h * row_stride + w
+// * ElementSize(type).
 struct BoundaryTensor {
-    std::string name;           // MIL identifier
-    std::string symbol;         // entry of the symbol array it answers to (same as name here)
+    std::string name;    // MIL identifier
+    std::string symbol;  // entry of the symbol array it answers to (same as name here)
     ElementType type = ElementType::kFp16;
     std::vector<int64_t> dims;  // logical shape, row-major; empty for a scalar
     int64_t planes = 1;         // product of all but the last two dims
@@ -37,8 +38,9 @@ struct BoundaryTensor {
     size_t size_bytes() const { return static_cast<size_t>(planes * plane_stride); }
 };
 
-// What a loaded program says of itself. Surfaces bind by index into the *symbols* arrays, which the engine sorts by
-// name; inputs and outputs are in declaration order. Never assume one from the other.
+// What a loaded program says of itself. Surfaces bind by index into the *symbols* arrays, which the
+// engine sorts by name; inputs and outputs are in declaration order. Never assume one from the
+// other.
 struct ProgramAttributes {
     std::vector<BoundaryTensor> inputs;
     std::vector<BoundaryTensor> outputs;
@@ -63,8 +65,8 @@ class LoadedProgram {
     // Bytes of intermediates that one evaluation needs, and of weights held while loaded.
     virtual size_t arena_bytes() const = 0;
     virtual size_t weight_bytes() const = 0;
-    // inputs[i] is the surface of input_symbols[i], likewise outputs. A surface that is too small or misaligned is the
-    // framework's inference error (status=0x1d); outputs are then unchanged.
+    // inputs[i] is the surface of input_symbols[i], likewise outputs. A surface that is too small
+    // or misaligned is the framework's inference error (status=0x1d); outputs are then unchanged.
     virtual Status Evaluate(std::span<const Surface> inputs, std::span<const Surface> outputs) = 0;
 };
 
@@ -78,8 +80,8 @@ class Device {
   public:
     virtual ~Device() = default;
     virtual std::string kind() const = 0;  // "Software ANE (M4)"
-    // Refusals are INVALID_ARGUMENT with the framework's text ("InvalidMILProgram: ...", line and column) or
-    // UNIMPLEMENTED when the chip has no such op, each naming its constraint id.
+    // Refusals are INVALID_ARGUMENT with the framework's text ("InvalidMILProgram: ...", line and
+    // column) or UNIMPLEMENTED when the chip has no such op, each naming its constraint id.
     virtual StatusOr<std::shared_ptr<CompiledProgram>> Compile(std::string_view mil_text,
                                                                const Blobs& blobs) = 0;
     virtual StatusOr<std::shared_ptr<LoadedProgram>> Load(

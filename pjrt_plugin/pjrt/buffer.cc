@@ -76,6 +76,7 @@ StatusOr<std::shared_ptr<Storage>> BufferInstance::Acquire() const {
 
 Status BufferInstance::Pin() {
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<Storage> storage, Acquire());
+    if (storage) JAX_ANE_RETURN_IF_ERROR(storage->Await());
     PyRef hold;
     // A block is never written, so only XLA's own memory needs to be held.
     if (storage && storage->array_is_origin() && host_readable_) {
@@ -133,6 +134,7 @@ nb::handle InnerArray(const BufferInstance& buffer, Storage& storage) {
 
 StatusOr<const std::byte*> HostBytes(const BufferInstance& buffer, Storage& storage) {
     if (std::shared_ptr<HostBlock> block = storage.block()) return block->data();
+    JAX_ANE_RETURN_IF_ERROR(storage.Await());
     if (!buffer.is_host_readable()) return ExportPacked(buffer, storage);
     if (!storage.array_data()) {
         JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {

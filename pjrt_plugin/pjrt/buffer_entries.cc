@@ -94,7 +94,11 @@ Status OnBufferIsOnCpu(PJRT_Buffer_IsOnCpu_Args& args) {
 }
 
 Status OnBufferReadyEvent(PJRT_Buffer_ReadyEvent_Args& args) {
-    args.event = EventInstance::MakeReady();  // Execution is synchronous.
+    // An error here would end the process; a deleted buffer has nothing to wait for.
+    StatusOr<std::shared_ptr<Storage>> storage = Get(args.buffer).Acquire();
+    const bool pending = storage.ok() && *storage && (*storage)->ready();
+    args.event = pending ? (new EventInstance((*storage)->ready()))->Wrap()
+                         : EventInstance::MakeReady();
     return {};
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The launch. With one device it is two calls into jaxlib; with several, jax_ane._host puts the
-// shards together. Everything is done when it returns.
+// shards together. Small programs are done when it returns; for the others CompletionQueue tells.
 #include <cstring>
 #include <vector>
 
+#include "pjrt/completion.h"
 #include "pjrt/event.h"
 #include "pjrt/executable.h"
 
@@ -84,33 +85,59 @@ nb::object RunOnOneDevice(Program& program, nb::handle arguments) {
     return CallMethod(results, consume, program.handlers());
 }
 
+// The event of an execution's results; null when they are there. All results of an execution become
+// ready together. Ordered effects wait: the next program must not overtake this one.
+StatusOr<std::shared_ptr<EventState>> WatchResults(const Program& program, nb::handle arrays) {
+    static PyObject* is_ready = Interned("is_ready");
+    const Py_ssize_t count = PyList_Size(arrays.ptr());
+    if (count == 0) return std::shared_ptr<EventState>();
+    nb::handle last = PyList_GET_ITEM(arrays.ptr(), count - 1);
+    nb::object answer = nb::steal(PyObject_CallMethodNoArgs(last.ptr(), is_ready));
+    if (!answer) throw nb::python_error();
+    if (answer.is(nb::handle(Py_True)) && program.num_tokens == 0) {
+        return std::shared_ptr<EventState>();
+    }
+    auto state = std::make_shared<EventState>();
+    CompletionQueue::Get().Watch(last, state);
+    if (program.num_tokens > 0) {
+        nb::gil_scoped_release release;
+        Status status = state->Await();
+        if (!status.ok()) return status;
+    }
+    return state;
+}
+
 Status EmitOutputs(Program& program, nb::handle arrays, DeviceInstance* device,
-                   PJRT_Buffer** outputs) {
+                   PJRT_Buffer** outputs, std::shared_ptr<EventState>* done) {
     const size_t expected = program.outputs.size() - program.num_tokens;
     if (static_cast<size_t>(PyList_Size(arrays.ptr())) != expected) {
         return Internal("XLA:CPU returned another number of results than it announced");
     }
+    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<EventState> ready, WatchResults(program, arrays));
+    *done = ready;
     for (size_t i = 0; i < program.outputs.size(); ++i) {
         const OutputInfo& info = program.outputs[i];
         std::shared_ptr<Storage> storage;
         if (i >= program.num_tokens) {
             nb::object array = nb::borrow(PyList_GET_ITEM(arrays.ptr(), i - program.num_tokens));
             storage = std::make_shared<Storage>(PyRef(std::move(array)), info.byte_size,
-                                                device->tracker());
+                                                device->tracker(), ready);
         }
         outputs[i] = (new BufferInstance(device, info.type, info.dims, std::move(storage)))->Wrap();
     }
     return {};
 }
 
-Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args& args) {
+Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args& args,
+                      std::vector<std::shared_ptr<EventState>>& done) {
     Arguments arguments;
     if (args.num_devices == 1) {
         JAX_ANE_ASSIGN_OR_RETURN(
             nb::object list, CollectArguments(program, args.argument_lists[0], args, &arguments));
         nb::object arrays = RunOnOneDevice(program, list);
         JAX_ANE_RETURN_IF_ERROR(EmitOutputs(
-            program, arrays, DeviceInstance::Unwrap(program.devices[0]), args.output_lists[0]));
+            program, arrays, DeviceInstance::Unwrap(program.devices[0]), args.output_lists[0],
+            &done[0]));
     } else {
         nb::list shards;
         for (size_t device = 0; device < args.num_devices; ++device) {
@@ -124,7 +151,7 @@ Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args
             nb::object arrays = results[device];
             JAX_ANE_RETURN_IF_ERROR(EmitOutputs(program, arrays,
                                                 DeviceInstance::Unwrap(program.devices[device]),
-                                                args.output_lists[device]));
+                                                args.output_lists[device], &done[device]));
         }
     }
     for (BufferInstance* buffer : arguments.donated) buffer->Delete();
@@ -142,10 +169,13 @@ Status Execute(Program& program, const PJRT_LoadedExecutable_Execute_Args& args)
         return InvalidArgument("a program of " + std::to_string(program.donated.size()) +
                                " arguments was given " + std::to_string(args.num_args));
     }
-    JAX_ANE_RETURN_IF_ERROR(WithPython([&] { return ExecuteWithGil(program, args); }));
+    std::vector<std::shared_ptr<EventState>> done(args.num_devices);
+    JAX_ANE_RETURN_IF_ERROR(WithPython([&] { return ExecuteWithGil(program, args, done); }));
     if (args.device_complete_events) {
         for (size_t device = 0; device < args.num_devices; ++device) {
-            args.device_complete_events[device] = EventInstance::MakeReady();
+            args.device_complete_events[device] =
+                done[device] ? (new EventInstance(done[device]))->Wrap()
+                             : EventInstance::MakeReady();
         }
     }
     return {};

@@ -91,9 +91,23 @@ HostBlock::~HostBlock() {
     if (on_release_) on_release_();
 }
 
-Storage::Storage(PyRef array, size_t bytes, std::shared_ptr<MemoryTracker> tracker)
-    : array_(std::move(array)), array_bytes_(bytes), tracker_(std::move(tracker)) {
+Storage::Storage(PyRef array, size_t bytes, std::shared_ptr<MemoryTracker> tracker,
+                 std::shared_ptr<EventState> ready)
+    : array_(std::move(array)),
+      array_bytes_(bytes),
+      tracker_(std::move(tracker)),
+      ready_(std::move(ready)) {
     tracker_->Add(array_bytes_);
+}
+
+Status Storage::Await() const {
+    if (!ready_) return {};
+    // The thread that sets the event needs the GIL.
+    const bool has_gil = !ready_->IsReady() && PythonIsAlive() && PyGILState_Check();
+    PyThreadState* thread = has_gil ? PyEval_SaveThread() : nullptr;
+    Status status = ready_->Await();
+    if (thread != nullptr) PyEval_RestoreThread(thread);
+    return status;
 }
 
 Storage::~Storage() {

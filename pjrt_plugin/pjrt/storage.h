@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 
+#include "pjrt/event.h"
 #include "pjrt/python_bridge.h"
 #include "util/status.h"
 
@@ -73,8 +74,16 @@ class HostBlock {
 class Storage {
   public:
     explicit Storage(std::shared_ptr<HostBlock> block) : block_(std::move(block)) {}
-    Storage(PyRef array, size_t bytes, std::shared_ptr<MemoryTracker> tracker);
+    // `ready` is set when the execution that makes the array is done; null when it is.
+    Storage(PyRef array, size_t bytes, std::shared_ptr<MemoryTracker> tracker,
+            std::shared_ptr<EventState> ready);
     ~Storage();
+
+    // Null once there is nothing to wait for.
+    const std::shared_ptr<EventState>& ready() const { return ready_; }
+    // Waits for the bytes to be there and returns the execution's error, if it failed. Lets go of
+    // the GIL meanwhile.
+    Status Await() const;
 
     std::shared_ptr<HostBlock> block() const;
     void SetBlock(std::shared_ptr<HostBlock> block);
@@ -93,6 +102,7 @@ class Storage {
     std::atomic<const void*> array_data_ = nullptr;
     size_t array_bytes_ = 0;
     std::shared_ptr<MemoryTracker> tracker_;
+    const std::shared_ptr<EventState> ready_;
 };
 
 }  // namespace jax_ane::pjrt

@@ -51,11 +51,11 @@ std::shared_ptr<device::Device> DeviceFor(const software::ChipTraits& chip,
 }
 
 ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::dict& chip,
-                     bool exact, std::vector<std::string> input_names,
-                     std::vector<std::string> output_names, std::string name) {
+                           bool exact, std::vector<std::string> input_names,
+                           std::vector<std::string> output_names, std::string name) {
     software::ChipTraits traits = Get(ReadChip(chip));
-    software::NumericsMode mode = exact ? software::NumericsMode::kExact
-                                        : software::NumericsMode::kFast;
+    software::NumericsMode mode =
+        exact ? software::NumericsMode::kExact : software::NumericsMode::kFast;
     device::Blobs files = ReadBlobs(blobs);
     auto work = [&]() -> StatusOr<std::shared_ptr<BoundProgram>> {
         nb::gil_scoped_release release;
@@ -98,8 +98,7 @@ void BindRuntime(nb::module_& m) {
           "Compiles and loads a MIL program; raises RuntimeError(status code, text).");
     m.def("program_stats", &ProgramStats, "One dict a loaded program: evaluations, bytes, time.");
     m.def(
-        "program_handler",
-        []() { return nb::capsule(runtime::ProgramHandler()); },
+        "program_handler", []() { return nb::capsule(runtime::ProgramHandler()); },
         "The FFI handler of the custom call jax_ane_program, as a capsule.");
 }
 

@@ -22,8 +22,8 @@ device::Blobs ReadBlobs(const nanobind::dict& blobs);
 // A message as str; it may quote text that is not UTF-8.
 nanobind::object ToStr(const std::string& text);
 
-// Throws a Python RuntimeError whose args are (status code, message); jax_ane/mil.py and the compiler
-// make the public errors of it.
+// Throws a Python RuntimeError whose args are (status code, message); jax_ane/mil.py and the
+// compiler make the public errors of it.
 [[noreturn]] void Raise(const Status& status);
 
 template <typename T>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The nanobind module `jax_ane._native`. Each topic binds itself in its own file; this one only lists them.
+// The nanobind module `jax_ane._native`. Each topic binds itself in its own file; this one only
+// lists them.
 #include <nanobind/nanobind.h>
 
 namespace nb = nanobind;

@@ -103,8 +103,7 @@ Status ReadSurface(const software::Engine& engine, const void* surface,
     JAX_ANE_ASSIGN_OR_RETURN(Rows rows, RowsOf(tensor, array));
     const software::KernelTable& kernels = *engine.kernels;
     ForEachRun(engine.pool.get(), rows, [&](int64_t byte, int64_t element, int64_t count) {
-        const auto* in =
-            reinterpret_cast<const Half*>(static_cast<const char*>(surface) + byte);
+        const auto* in = reinterpret_cast<const Half*>(static_cast<const char*>(surface) + byte);
         ReadRow(in, count, array, element, kernels);
     });
     return Status();

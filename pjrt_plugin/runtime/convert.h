@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dense arrays to surfaces and back: float32 is rounded to fp16 as NumPy does, masks become 0 and 1.
+// Dense arrays to surfaces and back: float32 is rounded to fp16 as NumPy does, masks become 0
+// and 1.
 #pragma once
 
 #include "device/device.h"

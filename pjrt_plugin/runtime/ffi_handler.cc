@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a loaded program from inside an XLA:CPU program. Never waits for XLA:CPU's own work: its pool
-// would starve and the process hang.
+// Runs a loaded program from inside an XLA:CPU program. Never waits for XLA:CPU's own work: its
+// pool would starve and the process hang.
 #include "runtime/ffi_handler.h"
 
 #include <array>

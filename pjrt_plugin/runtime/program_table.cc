@@ -35,8 +35,7 @@ Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
         if (it == symbols.end()) {
             return Internal("the loaded program has no symbol for tensor " + name);
         }
-        if (tensor.row_stride % kAlignment != 0 ||
-            tensor.row_stride < tensor.width * 2 ||
+        if (tensor.row_stride % kAlignment != 0 || tensor.row_stride < tensor.width * 2 ||
             tensor.plane_stride < tensor.row_stride * tensor.height) {
             return Internal("the loaded program reports impossible strides for tensor " + name);
         }
@@ -58,8 +57,7 @@ struct BoundProgram::Surfaces {
 
 StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
-    std::vector<std::string> input_names, std::vector<std::string> output_names,
-    std::string name) {
+    std::vector<std::string> input_names, std::vector<std::string> output_names, std::string name) {
     std::shared_ptr<BoundProgram> program(new BoundProgram());
     program->device_ = std::move(device);
     program->compiled_ = std::move(compiled);
@@ -79,6 +77,12 @@ StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     for (const std::string& output : output_names) {
         JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.outputs, attributes.output_symbols, output,
                                          program->outputs_.emplace_back()));
+    }
+    for (const Port& port : program->inputs_) {
+        program->input_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
+    }
+    for (const Port& port : program->outputs_) {
+        program->output_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
     }
     program->arena_bytes_ = loaded->arena_bytes();
     program->weight_bytes_ = loaded->weight_bytes();
@@ -146,6 +150,27 @@ void BoundProgram::ReturnSurfaces(std::unique_ptr<Surfaces> surfaces) {
     free_surfaces_.push_back(std::move(surfaces));
 }
 
+template <typename Fn>
+Status BoundProgram::ForEachPort(const std::vector<Port>& ports, Fn&& fn) const {
+    // Tensors are shared out whole; only a lone large one is worth splitting inside.
+    constexpr int64_t kBytesWorthAThread = 128 * 1024;
+    const int64_t bytes = &ports == &inputs_ ? input_bytes_ : output_bytes_;
+    const auto count = static_cast<int64_t>(ports.size());
+    std::mutex mutex;
+    Status first;
+    ParallelFor(engine_.pool.get(), count, bytes < kBytesWorthAThread ? count : 1,
+                [&](int64_t begin, int64_t end, int) {
+                    for (int64_t i = begin; i < end; ++i) {
+                        Status status =
+                            fn(static_cast<size_t>(i), ports[static_cast<size_t>(i)]);
+                        if (status.ok()) continue;
+                        std::lock_guard<std::mutex> lock(mutex);
+                        if (first.ok()) first = std::move(status);
+                    }
+                });
+    return first;
+}
+
 Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs) {
     if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
         return Internal("program " + name_ + ": called with another number of arrays");
@@ -153,28 +178,22 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     int64_t start = NowNanoseconds();
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, Loaded());
     JAX_ANE_ASSIGN_OR_RETURN(std::unique_ptr<Surfaces> surfaces, TakeSurfaces());
-    int64_t bytes_in = 0;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-        const Port& port = inputs_[i];
-        JAX_ANE_RETURN_IF_ERROR(
-            WriteSurface(engine_, inputs[i], port.tensor, surfaces->inputs[port.symbol].data));
-        bytes_in += static_cast<int64_t>(port.tensor.size_bytes());
-    }
+    JAX_ANE_RETURN_IF_ERROR(ForEachPort(inputs_, [&](size_t i, const Port& port) {
+        void* surface = surfaces->inputs[port.symbol].data;
+        return WriteSurface(engine_, inputs[i], port.tensor, surface);
+    }));
     Status status = loaded->Evaluate(surfaces->inputs, surfaces->outputs);
     if (!status.ok()) {
         return Status(status.code(), "program " + name_ + ": " + status.message());
     }
-    int64_t bytes_out = 0;
-    for (size_t i = 0; i < outputs.size(); ++i) {
-        const Port& port = outputs_[i];
-        JAX_ANE_RETURN_IF_ERROR(
-            ReadSurface(engine_, surfaces->outputs[port.symbol].data, port.tensor, outputs[i]));
-        bytes_out += static_cast<int64_t>(port.tensor.size_bytes());
-    }
+    JAX_ANE_RETURN_IF_ERROR(ForEachPort(outputs_, [&](size_t i, const Port& port) {
+        const void* surface = surfaces->outputs[port.symbol].data;
+        return ReadSurface(engine_, surface, port.tensor, outputs[i]);
+    }));
     ReturnSurfaces(std::move(surfaces));
     counters_.evaluations.fetch_add(1, std::memory_order_relaxed);
-    counters_.bytes_in.fetch_add(bytes_in, std::memory_order_relaxed);
-    counters_.bytes_out.fetch_add(bytes_out, std::memory_order_relaxed);
+    counters_.bytes_in.fetch_add(input_bytes_, std::memory_order_relaxed);
+    counters_.bytes_out.fetch_add(output_bytes_, std::memory_order_relaxed);
     counters_.nanoseconds.fetch_add(NowNanoseconds() - start, std::memory_order_relaxed);
     return Status();
 }

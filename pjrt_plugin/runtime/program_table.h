@@ -42,9 +42,9 @@ class BoundProgram {
     // `input_names[i]` is the MIL name of argument i. Fails if the program's attributes name other
     // inputs or outputs than these.
     static StatusOr<std::shared_ptr<BoundProgram>> Create(
-        std::shared_ptr<device::Device> device,
-        std::shared_ptr<device::CompiledProgram> compiled, std::vector<std::string> input_names,
-        std::vector<std::string> output_names, std::string name);
+        std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
+        std::vector<std::string> input_names, std::vector<std::string> output_names,
+        std::string name);
 
     Status Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs);
 
@@ -66,6 +66,9 @@ class BoundProgram {
     struct Surfaces;
 
     BoundProgram() = default;
+    // Calls fn(index, port) -> Status for each port, on several threads; returns the first failure.
+    template <typename Fn>
+    Status ForEachPort(const std::vector<Port>& ports, Fn&& fn) const;
     StatusOr<std::shared_ptr<device::LoadedProgram>> Loaded();
     StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
     void ReturnSurfaces(std::unique_ptr<Surfaces> surfaces);
@@ -76,6 +79,8 @@ class BoundProgram {
     std::string name_;
     std::vector<Port> inputs_;
     std::vector<Port> outputs_;
+    int64_t input_bytes_ = 0;
+    int64_t output_bytes_ = 0;
     size_t arena_bytes_ = 0;
     size_t weight_bytes_ = 0;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Status and StatusOr: how every layer below the C boundary reports failure. No exceptions cross files.
+// Status and StatusOr: how every layer below the C boundary reports failure. No exceptions cross
+// files.
 #pragma once
 
 #include <string>
@@ -76,10 +77,10 @@ class [[nodiscard]] StatusOr {
     std::variant<Status, T> value_;
 };
 
-#define JAX_ANE_RETURN_IF_ERROR(expr)              \
-    do {                                           \
-        ::jax_ane::Status status_ = (expr);        \
-        if (!status_.ok()) return status_;         \
+#define JAX_ANE_RETURN_IF_ERROR(expr)       \
+    do {                                    \
+        ::jax_ane::Status status_ = (expr); \
+        if (!status_.ok()) return status_;  \
     } while (false)
 
 #define JAX_ANE_CONCAT_INNER(a, b) a##b

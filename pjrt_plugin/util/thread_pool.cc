@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace jax_ane {
 namespace {
@@ -41,6 +42,32 @@ ThreadPool::~ThreadPool() {
     for (std::thread& worker : workers_) worker.join();
 }
 
+namespace {
+
+inline void Pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// Waits for a condition for up to 100 microseconds, without the kernel.
+template <typename Condition>
+void SpinUntil(Condition&& condition) {
+    constexpr auto kSpin = std::chrono::microseconds(100);
+    const auto deadline = std::chrono::steady_clock::now() + kSpin;
+    for (;;) {
+        for (int i = 0; i < 64; ++i) {
+            if (condition()) return;
+            Pause();
+        }
+        if (std::chrono::steady_clock::now() > deadline) return;
+    }
+}
+
+}  // namespace
+
 void ThreadPool::TakeChunks(Job& job, int slot) {
     for (;;) {
         const int64_t begin = job.next.fetch_add(job.grain, std::memory_order_relaxed);
@@ -60,14 +87,18 @@ void ThreadPool::Run(Job& job) {
         job.slots = 1;
         job.link = jobs_;
         jobs_ = &job;
+        published_.fetch_add(1, std::memory_order_release);
     }
     const int64_t chunks = (job.n + job.grain - 1) / job.grain;
-    if (chunks - 1 >= static_cast<int64_t>(workers_.size())) {
-        wake_.notify_all();
-    } else {
-        for (int64_t i = 1; i < chunks; ++i) wake_.notify_one();
+    if (sleeping_.load(std::memory_order_acquire) > 0) {
+        if (chunks - 1 >= static_cast<int64_t>(workers_.size())) {
+            wake_.notify_all();
+        } else {
+            for (int64_t i = 1; i < chunks; ++i) wake_.notify_one();
+        }
     }
     TakeChunks(job, 0);
+    SpinUntil([&] { return job.working.load(std::memory_order_acquire) == 0; });
     std::unique_lock lock(mutex_);
     Job** link = &jobs_;
     while (*link != nullptr && *link != &job) link = &(*link)->link;
@@ -78,13 +109,25 @@ void ThreadPool::Run(Job& job) {
 void ThreadPool::Work() {
     std::unique_lock lock(mutex_);
     for (;;) {
+        if (jobs_ == nullptr && !stop_) {
+            // The next step of a program usually comes within microseconds; sleeping and waking
+            // costs more than that.
+            const uint32_t seen = published_.load(std::memory_order_acquire);
+            lock.unlock();
+            SpinUntil([&] { return published_.load(std::memory_order_acquire) != seen; });
+            lock.lock();
+        }
+        sleeping_.fetch_add(1, std::memory_order_acq_rel);
         wake_.wait(lock, [this] { return stop_ || jobs_ != nullptr; });
+        sleeping_.fetch_sub(1, std::memory_order_acq_rel);
         if (stop_) return;
         Job& job = *jobs_;
         const int slot = job.slots++;
         ++job.running;
+        job.working.fetch_add(1, std::memory_order_relaxed);
         lock.unlock();
         TakeChunks(job, slot);
+        job.working.fetch_sub(1, std::memory_order_release);
         lock.lock();
         // Exhausted: no other worker needs to look at it, and its owner may already be waiting.
         Job** link = &jobs_;

@@ -48,8 +48,9 @@ class ThreadPool {
         void* context = nullptr;
         void (*call)(void*, int64_t, int64_t, int) = nullptr;
         std::atomic<int64_t> next{0};
-        int slots = 0;    // handed out, guarded by mutex_
-        int running = 0;  // workers inside, guarded by mutex_
+        std::atomic<int> working{0};  // workers inside, readable without the lock
+        int slots = 0;                // handed out, guarded by mutex_
+        int running = 0;              // workers inside, guarded by mutex_
         Job* link = nullptr;
     };
 
@@ -62,6 +63,8 @@ class ThreadPool {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::condition_variable done_;
+    std::atomic<uint32_t> published_{0};  // jobs so far, for workers that spin
+    std::atomic<int> sleeping_{0};        // workers that need a wake-up
     Job* jobs_ = nullptr;
     bool stop_ = false;
 };

@@ -40,7 +40,8 @@ def test_flops(name):
 
 
 def test_bytes_count_each_tensor_in_its_own_type():
-    found = records(stablehlo_of(jnp.dot, ones(3, 5, dtype=np.float16), ones(5, 7, dtype=np.float16)))
+    halves = ones(3, 5, dtype=np.float16), ones(5, 7, dtype=np.float16)
+    found = records(stablehlo_of(jnp.dot, *halves))
     assert found["dot_general"].bytes == 2 * (15 + 35 + 21)
     mask = records(stablehlo_of(lambda x: x > x.T, ones(4, 4)))["compare"]
     assert mask.bytes == 2 * 64 + 16

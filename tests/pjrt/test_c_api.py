@@ -23,14 +23,22 @@ def _slots() -> list[str]:
 
 
 class ErrorMessage(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("extension", ctypes.c_void_p),
-                ("error", ctypes.c_void_p), ("message", ctypes.c_void_p),
-                ("size", ctypes.c_size_t)]
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("error", ctypes.c_void_p),
+        ("message", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+    ]
 
 
 class ErrorCode(ctypes.Structure):
-    _fields_ = [("struct_size", ctypes.c_size_t), ("extension", ctypes.c_void_p),
-                ("error", ctypes.c_void_p), ("code", ctypes.c_int)]
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("error", ctypes.c_void_p),
+        ("code", ctypes.c_int),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +102,28 @@ def test_too_small_struct_is_refused_with_both_sizes(table):
 
 def test_bad_device_count_is_refused(table):
     class NamedValue(ctypes.Structure):
-        _fields_ = [("struct_size", ctypes.c_size_t), ("extension", ctypes.c_void_p),
-                    ("name", ctypes.c_char_p), ("name_size", ctypes.c_size_t),
-                    ("type", ctypes.c_int), ("value", ctypes.c_int64),
-                    ("value_size", ctypes.c_size_t)]
+        _fields_ = [
+            ("struct_size", ctypes.c_size_t),
+            ("extension", ctypes.c_void_p),
+            ("name", ctypes.c_char_p),
+            ("name_size", ctypes.c_size_t),
+            ("type", ctypes.c_int),
+            ("value", ctypes.c_int64),
+            ("value_size", ctypes.c_size_t),
+        ]
 
     class ClientCreate(ctypes.Structure):
-        _fields_ = [("struct_size", ctypes.c_size_t), ("extension", ctypes.c_void_p),
-                    ("options", ctypes.POINTER(NamedValue)), ("num_options", ctypes.c_size_t),
-                    ("rest", ctypes.c_void_p * 7)]
+        _fields_ = [
+            ("struct_size", ctypes.c_size_t),
+            ("extension", ctypes.c_void_p),
+            ("options", ctypes.POINTER(NamedValue)),
+            ("num_options", ctypes.c_size_t),
+            ("rest", ctypes.c_void_p * 7),
+        ]
 
     value = NamedValue(56, None, b"num_devices", 11, 1, 0, 1)
     code, text = _take_error(
-        table, _call(table, "Client_Create", ClientCreate(88, None, ctypes.pointer(value), 1)))
+        table, _call(table, "Client_Create", ClientCreate(88, None, ctypes.pointer(value), 1))
+    )
     assert code == 3
     assert "num_devices" in text

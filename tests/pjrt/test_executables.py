@@ -55,8 +55,11 @@ def test_corrupt_bytes_are_not_loaded(ane, damage):
 
 def test_program_with_callback_is_not_serialised(ane):
     shape = jax.ShapeDtypeStruct(X.shape, X.dtype)
-    compiled = jax.jit(lambda v: jax.pure_callback(np.sin, shape, v)).lower(
-        jax.device_put(X, ane)).compile()
+    compiled = (
+        jax.jit(lambda v: jax.pure_callback(np.sin, shape, v))
+        .lower(jax.device_put(X, ane))
+        .compile()
+    )
     with pytest.raises((jax.errors.JaxRuntimeError, ValueError, pickle.PicklingError)):
         serialize_executable.serialize(compiled)
 
@@ -95,7 +98,8 @@ def test_xla_error_keeps_its_code_and_text(ane):
 def test_compiler_answer_is_shown(ane, monkeypatch):
     def answer(program, options):
         return _host.CompiledModule(
-            program, text="placements and MIL", flops=12345.0, bytes_accessed=99.0)
+            program, text="placements and MIL", flops=12345.0, bytes_accessed=99.0
+        )
 
     monkeypatch.setattr(_host, "_compile_for_ane", answer)
     compiled = jax.jit(lambda x: x * 4.25).lower(jax.device_put(X, ane)).compile()

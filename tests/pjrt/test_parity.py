@@ -24,15 +24,37 @@ PROGRAMS = {
     "gather": lambda x: x[jnp.array([1, 3]), ::2],
     "scatter": lambda x: x.at[jnp.array([1, 3])].add(2.0),
     "erf": lambda x: (jax.scipy.special.erf(x), lax.lgamma(x)),
-    "convolution": lambda x: lax.conv(x[None, None], x[None, None, :3, :3], (1, 1), "SAME"),
+    "convolution": lambda x: lax.conv(
+        x[None, None], x[None, None, :3, :3], (1, 1), "SAME", precision="highest"
+    ),
     "cumsum": lambda x: jnp.cumsum(x, 1),
 }
 LINALG = ["eigh", "svd", "qr", "cholesky", "inv", "det", "eig"]
 DTYPES = [
-    "bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float16", "bfloat16",
-    "float32", "complex64", "float8_e5m2", "float8_e4m3fn", "float8_e4m3", "float8_e3m4",
-    "float8_e8m0fnu", "float8_e4m3b11fnuz", "float8_e4m3fnuz", "float8_e5m2fnuz",
-    "int4", "uint4", "int2", "uint2", "float4_e2m1fn",
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "uint8",
+    "uint16",
+    "uint32",
+    "float16",
+    "bfloat16",
+    "float32",
+    "complex64",
+    "float8_e5m2",
+    "float8_e4m3fn",
+    "float8_e4m3",
+    "float8_e3m4",
+    "float8_e8m0fnu",
+    "float8_e4m3b11fnuz",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "int4",
+    "uint4",
+    "int2",
+    "uint2",
+    "float4_e2m1fn",
 ]
 WIDE_DTYPES = ["float64", "int64", "uint64", "complex128"]
 
@@ -92,9 +114,13 @@ def test_wide_dtype_computes(cpu, ane, name):
 
 def test_random_bits_match_cpu(cpu, ane):
     def draw(key):
-        return (jax.random.normal(key, (33,)), jax.random.bits(key, (5,)),
-                jax.random.permutation(key, 10), jax.random.gamma(key, 2.0, (3,)),
-                jax.random.split(key))
+        return (
+            jax.random.normal(key, (33,)),
+            jax.random.bits(key, (5,)),
+            jax.random.permutation(key, 10),
+            jax.random.gamma(key, 2.0, (3,)),
+            jax.random.split(key),
+        )
 
     check_parity(cpu, ane, draw, jax.random.PRNGKey(3))
 

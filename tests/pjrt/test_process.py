@@ -34,8 +34,12 @@ def run_python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs `code` in a fresh interpreter, with JAX_PLATFORMS unset."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_PLATFORMS", "JAX_ANE_"))}
     return subprocess.run(
-        [sys.executable, "-c", code], env=env | environ, capture_output=True, text=True,
-        timeout=120, check=False,
+        [sys.executable, "-c", code],
+        env=env | environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -49,7 +53,9 @@ def test_interpreter_exits_cleanly(name):
 
 
 def test_threads_may_compile_run_and_collect_together():
-    done = run_python(PRELUDE + """
+    done = run_python(
+        PRELUDE
+        + """
 import gc, sys, threading, time
 sys.setswitchinterval(1e-5)
 stop = time.monotonic() + 3
@@ -75,7 +81,8 @@ threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
 [t.start() for t in threads]
 [t.join() for t in threads]
 assert not failures, failures
-""")
+"""
+    )
     assert done.returncode == 0, done.stderr
 
 

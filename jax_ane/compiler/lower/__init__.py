@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lowering: one rule a StableHLO op, from a cluster to a MIL program.
 
-A rule is a function `(context, op) -> mil.Value` registered under the op's name by `@lowers`. Values
-are kept *lazily broadcast*: the MIL shape of a value has the rank of its StableHLO type, with 1
-where the value does not vary, or is a rank-0 constant. Elementwise rules use that directly; rules
-that need every element ask for `context.dense(value)`. Rank 0 is MIL shape [1].
+A rule is a function `(context, op) -> mil.Value` registered under the op's name by `@lowers`.
+Values are kept *lazily broadcast*: the MIL shape of a value has the rank of its StableHLO type,
+with 1 where the value does not vary, or is a rank-0 constant. Elementwise rules use that directly;
+rules that need every element ask for `context.dense(value)`. Rank 0 is MIL shape [1].
 """
 
 from __future__ import annotations
@@ -148,10 +148,10 @@ class Context:
         if held.type.dtype == "bool":
             return self.to_bool(self.expand(self.to_fp16(held), shape))
         if held.constant is not None and held.shape == ():
-            return self.builder.constant(np.full(shape, held.constant)) if math.prod(
-                shape
-            ) > 1 else self.op(
-                "add", {"x": held, "y": self._zeros(shape)}
+            return (
+                self.builder.constant(np.full(shape, held.constant))
+                if math.prod(shape) > 1
+                else self.op("add", {"x": held, "y": self._zeros(shape)})
             )
         missing = tuple(
             want if have == 1 else 1 for have, want in zip(held.shape, shape, strict=True)
@@ -190,9 +190,7 @@ class Context:
                 return held
             return self.op("slice_by_size", {"x": held}, begin=tuple(begin), size=tuple(size))
         end = tuple(b + (n - 1) * s + 1 for b, n, s in zip(begin, size, stride, strict=True))
-        return self.op(
-            "slice_by_index", {"x": held}, begin=tuple(begin), end=end, stride=stride
-        )
+        return self.op("slice_by_index", {"x": held}, begin=tuple(begin), end=end, stride=stride)
 
     def concat(self, values: Sequence[mil.Value], axis: int) -> mil.Value:
         if len(values) == 1:
@@ -200,9 +198,7 @@ class Context:
         return self.op("concat", {"values": values}, axis=axis, interleave=False)
 
     def to_fp16(self, mask: mil.Value) -> mil.Value:
-        return self.op(
-            "select", {"cond": mask, "a": self.constant(1.0), "b": self.constant(0.0)}
-        )
+        return self.op("select", {"cond": mask, "a": self.constant(1.0), "b": self.constant(0.0)})
 
     def to_bool(self, number: mil.Value) -> mil.Value:
         return self.op("not_equal", {"x": number, "y": self.constant(0.0)})

@@ -93,7 +93,7 @@ def conv_spec(op: Op) -> ConvSpec:
 
 def tap_count(op: Op, spec: ConvSpec) -> int:
     """Returns how many slices the lowering takes: taps or output positions, the fewer."""
-    taps = math.prod(op.operands[1].type.shape[a] for a in spec.rhs_axes[2:])
+    taps = math.prod(op.operands[1].tensor.shape[a] for a in spec.rhs_axes[2:])
     positions = math.prod(op.type.shape[a] for a in spec.out_axes[2:])
     return min(taps, positions)
 
@@ -110,9 +110,9 @@ def lower_convolution(context: Context, op: Op) -> mil.Value:
         max(out_batch, out_feature) < min(out_spatial, default=9) and out_batch < out_feature
     )
     plain = conv.spec.feature_groups == conv.spec.batch_groups == 1
-    if channels_first and channels_first_out and plain:
-        if math.prod(conv.out_spatial) >= _MIN_COLUMNS:
-            return conv.by_columns()
+    wide = math.prod(conv.out_spatial) >= _MIN_COLUMNS
+    if channels_first and channels_first_out and plain and wide:
+        return conv.by_columns()
     return conv.by_rows()
 
 
@@ -123,7 +123,7 @@ class _Conv:
         self.context = context
         self.op = op
         self.spec = spec = conv_spec(op)
-        lhs, rhs = (v.type.shape for v in op.operands)
+        lhs, rhs = (v.tensor.shape for v in op.operands)
         out = op.type.shape
         self.batch, self.features = lhs[spec.lhs_axes[0]], lhs[spec.lhs_axes[1]]
         self.out_features, self.in_features = rhs[spec.rhs_axes[0]], rhs[spec.rhs_axes[1]]
@@ -185,7 +185,12 @@ class _Conv:
         batch, feature, *spatial = spec.lhs_axes
         held = self.lhs((batch, *spatial, feature))
         patches = self.windows(
-            held, 1, self.taps(), spec.rhs_dilation, self.out_spatial, spec.strides,
+            held,
+            1,
+            self.taps(),
+            spec.rhs_dilation,
+            self.out_spatial,
+            spec.strides,
             len(held.shape) - 1,
         )
         taps, rows = math.prod(self.window), math.prod(self.out_spatial)
@@ -224,7 +229,12 @@ class _Conv:
         if any(spec.reversal):
             held, starts = self._flipped(held, starts)
         patches = self.windows(
-            held, 1, starts, (1,) * spec.rank, self.window, spec.rhs_dilation,
+            held,
+            1,
+            starts,
+            (1,) * spec.rank,
+            self.window,
+            spec.rhs_dilation,
             len(held.shape) - 1,
         )
         depth, count = self.features * math.prod(self.window), len(positions)
@@ -265,12 +275,8 @@ class _Conv:
         """Returns patches as [groups, rows, depth of one group]."""
         context, groups = self.context, self.groups
         if self.spec.batch_groups > 1:
-            return context.reshape(
-                x, (groups, self.batch // groups * rows, taps * self.features)
-            )
-        split = context.reshape(
-            x, (self.batch * rows, taps, groups, self.features // groups)
-        )
+            return context.reshape(x, (groups, self.batch // groups * rows, taps * self.features))
+        split = context.reshape(x, (self.batch * rows, taps, groups, self.features // groups))
         depth = taps * (self.features // groups)
         moved = context.transpose(split, (2, 0, 1, 3))
         return context.reshape(moved, (groups, self.batch * rows, depth))

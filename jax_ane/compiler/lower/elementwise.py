@@ -70,7 +70,7 @@ def _pair(context: Context, op: Op) -> tuple[mil.Value, mil.Value]:
 @lowers("stablehlo.compare")
 def lower_compare(context: Context, op: Op) -> mil.Value:
     direction = comparison_direction(op)
-    if op.operands[0].type.dtype == "i1":
+    if op.operands[0].tensor.dtype == "i1":
         x, y = (context.to_fp16(context.get(v)) for v in op.operands)
     else:
         x, y = _pair(context, op)
@@ -99,7 +99,7 @@ def lower_not(context: Context, op: Op) -> mil.Value:
 def lower_select(context: Context, op: Op) -> mil.Value:
     predicate, on_true, on_false = op.operands
     cond = context.get(predicate)
-    if predicate.type.shape != op.type.shape and cond.shape == (1,):
+    if predicate.tensor.shape != op.type.shape and cond.shape == (1,):
         cond = context.reshape(cond, (1,) * len(op.type.shape))
     if op.type.dtype == "i1":
         a, b = (context.to_fp16(context.get(v)) for v in (on_true, on_false))
@@ -115,7 +115,7 @@ def lower_clamp(context: Context, op: Op) -> mil.Value:
 
     def bound(operand: graph.Value) -> mil.Value:
         held = context.get(operand)
-        if operand.type.shape == () and rank and held.shape == (1,):
+        if operand.tensor.shape == () and rank and held.shape == (1,):
             return context.reshape(held, (1,) * rank)
         return held
 
@@ -125,8 +125,11 @@ def lower_clamp(context: Context, op: Op) -> mil.Value:
 
 @lowers("stablehlo.convert")
 def lower_convert(context: Context, op: Op) -> mil.Value:
+    source = context.get(op.operands[0])
+    if source.constant is not None and op.type.is_float:
+        return source  # a constant is written in the program's own type
     source = context.ranked(op.operands[0])
-    if op.operands[0].type.dtype == "i1":
+    if op.operands[0].tensor.dtype == "i1":
         return context.to_fp16(source)
     if op.type.dtype == "i1":
         return context.to_bool(source)

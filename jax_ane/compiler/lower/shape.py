@@ -50,7 +50,7 @@ def lower_reshape(context: Context, op: Op) -> mil.Value:
         return held
     if math.prod(held.shape) == 1:
         return context.reshape(held, (1,) * len(mil_shape(op.type)))
-    kept = unit_reshape(held.shape, mil_shape(op.operands[0].type), mil_shape(op.type))
+    kept = unit_reshape(held.shape, mil_shape(op.operands[0].tensor), mil_shape(op.type))
     if kept is not None:
         return context.reshape(held, kept)
     return context.reshape(context.dense(op.operands[0]), mil_shape(op.type))
@@ -84,7 +84,7 @@ def lower_slice(context: Context, op: Op) -> mil.Value:
 @lowers("stablehlo.concatenate")
 def lower_concatenate(context: Context, op: Op) -> mil.Value:
     axis = int(op.attr("dimension"))
-    return context.concat([context.dense(v) for v in op.operands if v.type.shape[axis]], axis)
+    return context.concat([context.dense(v) for v in op.operands if v.tensor.shape[axis]], axis)
 
 
 @lowers("stablehlo.reverse")

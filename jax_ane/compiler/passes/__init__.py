@@ -53,7 +53,9 @@ def run(
     known = {p.name for p in PIPELINE}
     unknown = sorted(set(disabled) - known)
     if unknown:
-        raise ValueError(f"no pass named {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        raise ValueError(
+            f"no pass named {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+        )
     statistics = dict.fromkeys((p.name for p in PIPELINE if p.name not in disabled), 0)
     for _ in range(_MAX_ROUNDS):
         changed = 0
@@ -71,4 +73,3 @@ def run(
         if not changed:
             break
     return statistics
-

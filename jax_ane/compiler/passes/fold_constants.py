@@ -32,9 +32,14 @@ def round_half_away(values: np.ndarray) -> np.ndarray:
     return np.where(tie, away, nearest).astype(np.float16)
 
 
+def _constant(value: mil.Value) -> np.ndarray:
+    assert value.constant is not None
+    return value.constant
+
+
 def _arithmetic(function: Callable) -> Callable:
     def fold(op: mil.Op) -> np.ndarray:
-        x, y = (op.inputs[name].constant.astype(np.float64) for name in ("x", "y"))
+        x, y = (_constant(op.input(name)).astype(np.float64) for name in ("x", "y"))
         return round_half_away(np.asarray(function(x, y)))
 
     return fold
@@ -43,20 +48,18 @@ def _arithmetic(function: Callable) -> Callable:
 def _fold_slice(op: mil.Op) -> np.ndarray:
     begin, size = op.params["begin"], op.params["size"]
     index = tuple(slice(b, b + s) for b, s in zip(begin, size, strict=True))
-    return op.inputs["x"].constant[index]
+    return _constant(op.input("x"))[index]
 
 
 _FOLD: dict[str, Callable[[mil.Op], np.ndarray]] = {
     "add": _arithmetic(np.add),
     "sub": _arithmetic(np.subtract),
     "mul": _arithmetic(np.multiply),
-    "reshape": lambda op: op.inputs["x"].constant.reshape(op.params["shape"]),
-    "transpose": lambda op: op.inputs["x"].constant.transpose(op.params["perm"]),
-    "reverse": lambda op: np.flip(op.inputs["x"].constant, op.params["axes"]),
+    "reshape": lambda op: _constant(op.input("x")).reshape(op.params["shape"]),
+    "transpose": lambda op: _constant(op.input("x")).transpose(op.params["perm"]),
+    "reverse": lambda op: np.flip(_constant(op.input("x")), op.params["axes"]),
     "slice_by_size": _fold_slice,
-    "concat": lambda op: np.concatenate(
-        [v.constant for v in op.inputs["values"]], op.params["axis"]
-    ),
+    "concat": lambda op: np.concatenate([_constant(v) for v in op.operands()], op.params["axis"]),
 }
 
 

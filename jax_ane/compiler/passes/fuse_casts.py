@@ -18,11 +18,11 @@ def fuse_casts(program: mil.Program) -> int:
     """Removes value-preserving casts in place and returns how many there were."""
     replacement = {}
     for op in program.ops:
-        if op.opcode != "cast" or op.params["dtype"] != op.inputs["x"].type.dtype:
+        if op.opcode != "cast" or op.params["dtype"] != op.input("x").type.dtype:
             continue
-        if any(op.result is output for output in program.outputs) and _is_border(op.inputs["x"]):
+        if any(op.result is output for output in program.outputs) and _is_border(op.input("x")):
             continue
-        replacement[id(op.result)] = op.inputs["x"]
+        replacement[id(op.result)] = op.input("x")
     replace_values(program, replacement)
     program.ops = [op for op in program.ops if id(op.result) not in replacement]
     return len(replacement)

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <optional>
 
 namespace jax_ane::software {
 
@@ -87,6 +88,9 @@ class Planner {
     Ref& At(int v) { return plan_.refs[static_cast<size_t>(v)]; }
     int& BlockOf(int v) { return block_[static_cast<size_t>(v)]; }
 
+    void FindStridedViews();
+    bool ReadsStrided(const GraphNode& reader, int v, const StridedView& view) const;
+    bool IsStridedView(int v) const { return strided_[static_cast<size_t>(v)].has_value(); }
     void FindLastUses();
     void PlaceInputs();
     void PlaceResults(const GraphNode& node, int index);
@@ -104,10 +108,11 @@ class Planner {
     Plan plan_;
     ArenaLayout arena_;
     std::vector<Block> blocks_;
-    std::vector<int> live_;      // blocks not yet freed
-    std::vector<int> block_;     // by value
-    std::vector<int> last_use_;  // by value, its views included
-    std::vector<int> output_;    // by value: which output it is, or -1
+    std::vector<int> live_;                            // blocks not yet freed
+    std::vector<int> block_;                           // by value
+    std::vector<int> last_use_;                        // by value, its views included
+    std::vector<int> output_;                          // by value: which output it is, or -1
+    std::vector<std::optional<StridedView>> strided_;  // by value: slices that are never copied out
     std::vector<Block> scratch_;
     PlanContext::Services services_;
 };
@@ -120,6 +125,7 @@ Planner::Planner(const Graph& graph, const device::ProgramAttributes& attributes
     block_.assign(count, kNoBlock);
     last_use_.assign(count, -1);
     output_.assign(count, -1);
+    strided_.resize(count);
     plan_.bases = 1 + static_cast<int>(graph.inputs.size() + graph.outputs.size());
     services_.kernels = engine.kernels;
     services_.pool = engine.pool.get();
@@ -131,6 +137,10 @@ Planner::Planner(const Graph& graph, const device::ProgramAttributes& attributes
         block.bytes = bytes;
         scratch_.push_back(block);
         return Ref{nullptr, 0, block.offset};
+    };
+    services_.strided = [this](int v) -> const StridedView* {
+        const auto& view = strided_[static_cast<size_t>(v)];
+        return view.has_value() ? &*view : nullptr;
     };
     services_.hold = [this](size_t bytes) { return Hold(bytes); };
     services_.keep = [this](std::shared_ptr<const void> o) { plan_.kept.push_back(std::move(o)); };
@@ -159,6 +169,40 @@ Ref Planner::Locate(int v) {
     return ref;
 }
 
+bool Planner::ReadsStrided(const GraphNode& reader, int v, const StridedView& view) const {
+    if ((reader.def->flags & kJoins) != 0) return true;
+    if ((reader.def->flags & kWalks) == 0) return false;
+    const std::vector<int64_t>& dims = Value(v).type.dims;
+    return dims == Value(reader.results[0]).type.dims && !dims.empty() &&
+           (view.strides.back() == 1 || dims.back() == 1);
+}
+
+// A slice whose readers can all walk it where it lies is never copied out.
+void Planner::FindStridedViews() {
+    std::vector<std::vector<const GraphNode*>> readers(graph_.values.size());
+    for (const GraphNode& node : graph_.nodes) {
+        for (const auto& [name, values] : node.arguments) {
+            for (int v : values) readers[static_cast<size_t>(v)].push_back(&node);
+        }
+    }
+    for (const GraphNode& node : graph_.nodes) {
+        if (node.def->view == nullptr) continue;
+        const int v = node.results[0], behind = ViewedValue(node);
+        const bool is_output =
+            std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
+        if (is_output || IsStridedView(behind) || Value(behind).constant) continue;
+        Findings findings;
+        OpContext context(graph_, node, chip_, &findings);
+        StridedView view;
+        if (!node.def->view(context, &view)) continue;
+        const auto& mine = readers[static_cast<size_t>(v)];
+        const bool all = std::all_of(mine.begin(), mine.end(), [&](const GraphNode* reader) {
+            return ReadsStrided(*reader, v, view);
+        });
+        if (all && !mine.empty()) strided_[static_cast<size_t>(v)] = std::move(view);
+    }
+}
+
 void Planner::FindLastUses() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
         for (const auto& [name, values] : graph_.nodes[i].arguments) {
@@ -172,7 +216,7 @@ void Planner::FindLastUses() {
     // A view's operand lives as long as the view.
     for (size_t i = graph_.nodes.size(); i-- > 0;) {
         const GraphNode& node = graph_.nodes[i];
-        if ((node.def->flags & kView) == 0) continue;
+        if ((node.def->flags & kView) == 0 && !IsStridedView(node.results[0])) continue;
         int& use = last_use_[static_cast<size_t>(ViewedValue(node))];
         use = std::max(use, last_use_[static_cast<size_t>(node.results[0])]);
     }
@@ -226,7 +270,8 @@ int Planner::InPlaceBlock(const GraphNode& node, int index) {
     const TensorType& type = Value(node.results[0]).type;
     for (const auto& [name, values] : node.arguments) {
         const int candidate = BlockOf(values[0]);
-        if (candidate == kNoBlock || blocks_[static_cast<size_t>(candidate)].last_use != index ||
+        if (candidate == kNoBlock || IsStridedView(values[0]) ||
+            blocks_[static_cast<size_t>(candidate)].last_use != index ||
             Value(values[0]).type.bytes() != type.bytes()) {
             continue;
         }
@@ -234,7 +279,8 @@ int Planner::InPlaceBlock(const GraphNode& node, int index) {
         bool safe = true;
         for (const auto& [other_name, others] : node.arguments) {
             for (int other : others) {
-                if (BlockOf(other) == candidate && !(Value(other).type == type)) safe = false;
+                if (BlockOf(other) != candidate) continue;
+                if (IsStridedView(other) || !(Value(other).type == type)) safe = false;
             }
         }
         if (safe) return candidate;
@@ -246,7 +292,7 @@ void Planner::PlaceResults(const GraphNode& node, int index) {
     for (int v : node.results) {
         const int use = std::max(last_use_[static_cast<size_t>(v)], index);
         const int j = output_[static_cast<size_t>(v)];
-        if ((node.def->flags & kView) != 0) {
+        if ((node.def->flags & kView) != 0 || IsStridedView(v)) {
             const int operand = ViewedValue(node);
             At(v) = Locate(operand);
             BlockOf(v) = BlockOf(operand);
@@ -294,7 +340,7 @@ void Planner::CopyOut() {
 
 Status Planner::PlanNode(const GraphNode& node, int index) {
     PlaceResults(node, index);
-    if ((node.def->flags & kView) == 0) {
+    if ((node.def->flags & kView) == 0 && !IsStridedView(node.results[0])) {
         Findings findings;
         PlanContext context(graph_, node, chip_, &findings, services_);
         Step step = node.def->plan(context);
@@ -313,6 +359,7 @@ Status Planner::PlanNode(const GraphNode& node, int index) {
 }
 
 StatusOr<Plan> Planner::Make() {
+    FindStridedViews();
     FindLastUses();
     PlaceInputs();
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {

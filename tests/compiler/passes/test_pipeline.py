@@ -35,7 +35,7 @@ def test_a_disabled_pass_does_not_run():
 
 
 def test_an_unknown_pass_raises_with_the_known_names():
-    with pytest.raises(ValueError, match="no pass named nonsense.*drop_identities"):
+    with pytest.raises(ValueError, match=r"no pass named nonsense.*drop_identities"):
         passes.run(program(), disabled=("nonsense",))
 
 

@@ -17,7 +17,9 @@ struct Avx2 {
     using Halves = __m128i;
     using Mask = __m256;
 
-    static Halves Load(const Half* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+    static Halves Load(const Half* p) {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    }
     static Halves Splat(Half h) { return _mm_set1_epi16(static_cast<int16_t>(h)); }
     static void Store(Halves h, Half* p) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), h); }
     static void StoreF(Float f, float* p) { _mm256_storeu_ps(p, f); }
@@ -36,12 +38,12 @@ struct Avx2 {
         const __m256i sign =
             _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(0x8000));
         const __m256i u = _mm256_and_si256(bits, _mm256_set1_epi32(0x7FFFFFFF));
-        const __m256i normal = _mm256_srli_epi32(
-            _mm256_add_epi32(u, _mm256_set1_epi32(0x1000 - (112 << 23))), 13);
+        const __m256i normal =
+            _mm256_srli_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x1000 - (112 << 23))), 13);
         const __m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(113 << 23), u);
         const __m256 small = _mm256_castsi256_ps(_mm256_and_si256(u, is_small));
-        const __m256i subnormal = _mm256_cvttps_epi32(_mm256_add_ps(
-            _mm256_mul_ps(small, _mm256_set1_ps(0x1p24f)), _mm256_set1_ps(0.5f)));
+        const __m256i subnormal = _mm256_cvttps_epi32(
+            _mm256_add_ps(_mm256_mul_ps(small, _mm256_set1_ps(0x1p24f)), _mm256_set1_ps(0.5f)));
         __m256i result = _mm256_blendv_epi8(normal, subnormal, is_small);
         const __m256i huge = _mm256_cmpgt_epi32(u, _mm256_set1_epi32(0x477FEFFF));
         result = _mm256_blendv_epi8(result, _mm256_set1_epi32(0x7C00), huge);
@@ -56,9 +58,7 @@ struct Avx2 {
     static Float MulF(Float a, Float b) { return _mm256_mul_ps(a, b); }
     static Float DivF(Float a, Float b) { return _mm256_div_ps(a, b); }
     static Float Negate(Float a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
-    static Float NanToZero(Float a) {
-        return _mm256_and_ps(a, _mm256_cmp_ps(a, a, _CMP_ORD_Q));
-    }
+    static Float NanToZero(Float a) { return _mm256_and_ps(a, _mm256_cmp_ps(a, a, _CMP_ORD_Q)); }
     static Float StepTowardZeroWhereNegative(Float value, Float test) {
         const __m256i negative =
             _mm256_castps_si256(_mm256_cmp_ps(test, _mm256_setzero_ps(), _CMP_LT_OQ));
@@ -67,9 +67,7 @@ struct Avx2 {
 
     static Mask LessF(Float a, Float b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
     static Mask EqualF(Float a, Float b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
-    static Mask Not(Mask m) {
-        return _mm256_xor_ps(m, _mm256_castsi256_ps(_mm256_set1_epi32(-1)));
-    }
+    static Mask Not(Mask m) { return _mm256_xor_ps(m, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
     static Float Choose(Mask m, Float yes, Float no) { return _mm256_blendv_ps(no, yes, m); }
     static void StoreBytes(Mask m, uint8_t* p) {
         const int bits = _mm256_movemask_ps(m);

@@ -20,9 +20,7 @@ struct Avx512 {
         return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     }
     static Halves Splat(Half h) { return _mm256_set1_epi16(static_cast<int16_t>(h)); }
-    static void Store(Halves h, Half* p) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), h);
-    }
+    static void Store(Halves h, Half* p) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), h); }
     static void StoreF(Float f, float* p) { _mm512_storeu_ps(p, f); }
     static Float Widen(Halves h) { return _mm512_cvtph_ps(h); }
     static Float WidenPlanar(Halves h) {
@@ -36,16 +34,15 @@ struct Avx512 {
     // FloatBitsToHalfAway of util/half.h.
     static Halves NarrowAway(Float f) {
         const __m512i bits = _mm512_castps_si512(f);
-        const __m512i sign = _mm512_and_si512(_mm512_srli_epi32(bits, 16),
-                                              _mm512_set1_epi32(0x8000));
+        const __m512i sign =
+            _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(0x8000));
         const __m512i u = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF));
-        __m512i result = _mm512_srli_epi32(
-            _mm512_add_epi32(u, _mm512_set1_epi32(0x1000 - (112 << 23))), 13);
+        __m512i result =
+            _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x1000 - (112 << 23))), 13);
         const __mmask16 small = _mm512_cmplt_epi32_mask(u, _mm512_set1_epi32(113 << 23));
         const __m512 scaled = _mm512_add_ps(
             _mm512_mul_ps(_mm512_castsi512_ps(u), _mm512_set1_ps(0x1p24f)), _mm512_set1_ps(0.5f));
-        result = _mm512_mask_mov_epi32(result, small,
-                                       _mm512_maskz_cvttps_epi32(small, scaled));
+        result = _mm512_mask_mov_epi32(result, small, _mm512_maskz_cvttps_epi32(small, scaled));
         const __mmask16 huge = _mm512_cmpge_epi32_mask(u, _mm512_set1_epi32(0x477FF000));
         result = _mm512_mask_mov_epi32(result, huge, _mm512_set1_epi32(0x7C00));
         return _mm512_cvtepi32_epi16(_mm512_or_si512(result, sign));

@@ -134,8 +134,13 @@ void Compare(const Half* a, int a_step, const Half* b, int b_step, uint8_t* out,
     ForVectors<Isa>(n, [&](int64_t i, int64_t count) {
         const auto x = Isa::WidenPlanar(Fetch<Isa>(a, a_step, i, count));
         const auto y = Isa::WidenPlanar(Fetch<Isa>(b, b_step, i, count));
+        const auto mask = CompareVectors<Isa, kOp>(x, y);
+        if (count == Isa::kLanes) {
+            Isa::StoreBytes(mask, out + i);
+            return;
+        }
         alignas(64) uint8_t bytes[Isa::kLanes];
-        Isa::StoreBytes(CompareVectors<Isa, kOp>(x, y), bytes);
+        Isa::StoreBytes(mask, bytes);
         std::memcpy(out + i, bytes, static_cast<size_t>(count));
     });
 }
@@ -151,10 +156,14 @@ void Select(const uint8_t* condition, int c_step, const Half* a, int a_step, con
         return;
     }
     ForVectors<Isa>(n, [&](int64_t i, int64_t count) {
-        alignas(64) uint8_t bytes[Isa::kLanes] = {};
-        std::memcpy(bytes, condition + i, static_cast<size_t>(count));
         const auto x = Fetch<Isa>(a, a_step, i, count);
         const auto y = Fetch<Isa>(b, b_step, i, count);
+        if (count == Isa::kLanes) {
+            Isa::Store(Isa::ChooseHalves(condition + i, x, y), out + i);
+            return;
+        }
+        alignas(64) uint8_t bytes[Isa::kLanes] = {};
+        std::memcpy(bytes, condition + i, static_cast<size_t>(count));
         Put<Isa>(Isa::ChooseHalves(bytes, x, y), out, i, count);
     });
 }
@@ -164,7 +173,8 @@ void Select(const uint8_t* condition, int c_step, const Half* a, int a_step, con
 template <typename Isa>
 void HalfRowToFloat(const Half* x, float* out, int64_t n) {
     int64_t i = 0;
-    for (; i + Isa::kLanes <= n; i += Isa::kLanes) Isa::StoreF(Isa::Widen(Isa::Load(x + i)), out + i);
+    for (; i + Isa::kLanes <= n; i += Isa::kLanes)
+        Isa::StoreF(Isa::Widen(Isa::Load(x + i)), out + i);
     for (; i < n; ++i) out[i] = HalfToFloat(x[i]);
 }
 

@@ -87,7 +87,8 @@ struct Avx2 {
         const __m256 value = _mm256_cvtph_ps(halves);
         const __m128i exponent = _mm_set1_epi16(0x7C00);
         const __m128i special = _mm_cmpeq_epi16(_mm_and_si128(halves, exponent), exponent);
-        if (_mm_testz_si128(special, special)) [[likely]] return value;
+        if (_mm_testz_si128(special, special)) [[likely]]
+            return value;
         const __m256i bits = _mm256_cvtepu16_epi32(halves);
         const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7FFF));
         const __m256i sign =
@@ -114,11 +115,10 @@ struct Avx2 {
         __m128i max_bits = _mm_setzero_si128();
 
         void Add(__m128i halves, __m128i field) {
-            const __m128i counted = _mm_or_si128(
-                field, _mm_and_si128(IsZero(halves), _mm_set1_epi16(64)));
+            const __m128i counted =
+                _mm_or_si128(field, _mm_and_si128(IsZero(halves), _mm_set1_epi16(64)));
             min_field = _mm_min_epu16(min_field, counted);
-            max_bits =
-                _mm_max_epu16(max_bits, _mm_and_si128(halves, _mm_set1_epi16(0x7FFF)));
+            max_bits = _mm_max_epu16(max_bits, _mm_and_si128(halves, _mm_set1_epi16(0x7FFF)));
         }
         void Finish(blocked::Range& range) const {
             alignas(16) uint16_t fields[8];
@@ -159,8 +159,8 @@ struct Avx2 {
             _mm256_store_si256(reinterpret_cast<__m256i*>(values + k),
                                _mm256_add_epi32(scaled, step));
             // The byte -17 - e(a) in the top of each word, where Above looks for it.
-            const __m256i byte = _mm256_cvtepi16_epi32(
-                _mm_sub_epi16(_mm_set1_epi16(kMacDropExponent + 15), field));
+            const __m256i byte =
+                _mm256_cvtepi16_epi32(_mm_sub_epi16(_mm_set1_epi16(kMacDropExponent + 15), field));
             _mm256_store_si256(reinterpret_cast<__m256i*>(drop + k), _mm256_slli_epi32(byte, 24));
         }
         if constexpr (kExact) seen.Finish(range);
@@ -218,9 +218,8 @@ struct Avx2 {
     static void NarrowRow(const float* sums, int64_t count, Half* out) {
         int64_t j = 0;
         for (; j + 8 <= count; j += 8) {
-            _mm_storeu_si128(
-                reinterpret_cast<__m128i*>(out + j),
-                _mm256_cvtps_ph(_mm256_loadu_ps(sums + j), _MM_FROUND_TO_NEAREST_INT));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(out + j),
+                             _mm256_cvtps_ph(_mm256_loadu_ps(sums + j), _MM_FROUND_TO_NEAREST_INT));
         }
         for (; j < count; ++j) out[j] = FloatToHalf(sums[j]);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GEMM for AVX-512 (F, BW, VL, DQ): 6 rows by 64 columns a register tile, and the byte compare of the
-// exact rule covers a whole panel of 64 columns at once.
+// GEMM for AVX-512 (F, BW, VL, DQ): 6 rows by 64 columns a register tile, and the byte compare of
+// the exact rule covers a whole panel of 64 columns at once.
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 
 #include <immintrin.h>
@@ -60,8 +60,8 @@ struct Avx512 {
         // A large product must not see the step away from zero, which is worth whole units there.
         const __mmask16 nonzero = _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NEQ_OQ);
         const __m512i bits = _mm512_castps_si512(a);
-        const __m512 exact_a = _mm512_castsi512_ps(
-            _mm512_mask_sub_epi32(bits, nonzero, bits, _mm512_set1_epi32(1)));
+        const __m512 exact_a =
+            _mm512_castsi512_ps(_mm512_mask_sub_epi32(bits, nonzero, bits, _mm512_set1_epi32(1)));
         const __m512 product = _mm512_mul_ps(exact_a, b);
         const __m512i small = _mm512_sub_epi32(_mm512_castps_si512(_mm512_fmadd_ps(a, b, magic)),
                                                _mm512_castps_si512(magic));
@@ -79,7 +79,8 @@ struct Avx512 {
         const __m256i exponent = _mm256_set1_epi16(0x7C00);
         const __mmask16 special =
             _mm256_cmpeq_epi16_mask(_mm256_and_si256(halves, exponent), exponent);
-        if (special == 0) [[likely]] return value;
+        if (special == 0) [[likely]]
+            return value;
         const __m512i bits = _mm512_cvtepu16_epi32(halves);
         const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFF));
         const __m512i sign =
@@ -140,11 +141,9 @@ struct Avx512 {
             seen.Add(halves, field);
             const __m512i scaled =
                 _mm512_castps_si512(_mm512_mul_ps(Decode(halves), _mm512_set1_ps(65536.0f)));
-            const __mmask16 nonzero =
-                _mm256_test_epi16_mask(halves, _mm256_set1_epi16(0x7FFF));
+            const __mmask16 nonzero = _mm256_test_epi16_mask(halves, _mm256_set1_epi16(0x7FFF));
             _mm512_store_si512(
-                values + k,
-                _mm512_mask_add_epi32(scaled, nonzero, scaled, _mm512_set1_epi32(1)));
+                values + k, _mm512_mask_add_epi32(scaled, nonzero, scaled, _mm512_set1_epi32(1)));
             // The byte -17 - e(a) four times: e is the field less 15.
             const __m512i byte = _mm512_cvtepu16_epi32(
                 _mm256_sub_epi16(_mm256_set1_epi16(kMacDropExponent + 15), field));
@@ -182,16 +181,16 @@ struct Avx512 {
 
     // ---- Output
 
-    // Sums in units of 2^-16 to fp16, ties away from zero. A double holds a sum exactly; half a unit
-    // of fp16's last place is added and the rest cut off. Sums are multiples of 2^-16, so subnormal
-    // results need no rounding.
+    // Sums in units of 2^-16 to fp16, ties away from zero. A double holds a sum exactly; half a
+    // unit of fp16's last place is added and the rest cut off. Sums are multiples of 2^-16, so
+    // subnormal results need no rounding.
     static __m128i RoundEight(__m256i sums) {
         const __m512i bits = _mm512_castpd_si512(_mm512_cvtepi32_pd(sums));
         const __m512i rounded =
             _mm512_and_si512(_mm512_add_epi64(bits, _mm512_set1_epi64(int64_t{1} << 41)),
                              _mm512_set1_epi64(~((int64_t{1} << 42) - 1)));
-        const __m256 value = _mm256_mul_ps(_mm512_cvtpd_ps(_mm512_castsi512_pd(rounded)),
-                                           _mm256_set1_ps(0x1p-16f));
+        const __m256 value =
+            _mm256_mul_ps(_mm512_cvtpd_ps(_mm512_castsi512_pd(rounded)), _mm256_set1_ps(0x1p-16f));
         return _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
     }
 
@@ -208,8 +207,8 @@ struct Avx512 {
         for (int64_t j = 0; j < count; j += 16) {
             const auto lanes =
                 static_cast<__mmask16>(count - j >= 16 ? 0xFFFF : (1 << (count - j)) - 1);
-            const __m256i halves = _mm512_cvtps_ph(_mm512_maskz_loadu_ps(lanes, sums + j),
-                                                   _MM_FROUND_TO_NEAREST_INT);
+            const __m256i halves =
+                _mm512_cvtps_ph(_mm512_maskz_loadu_ps(lanes, sums + j), _MM_FROUND_TO_NEAREST_INT);
             _mm256_mask_storeu_epi16(out + j, lanes, halves);
         }
     }

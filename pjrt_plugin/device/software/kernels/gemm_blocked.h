@@ -2,12 +2,12 @@
 // The blocked GEMM behind every vector instruction set, exact and fast from one template. An
 // instruction set supplies `Isa`: its vectors and the inner step (see gemm_avx512.cc).
 //
-// Exact, in three vector operations a product: `a` is scaled by 2^16 and moved one float32 step away
-// from zero, so that fma(a, b, 1.5 * 2^23) rounds the product to a multiple of 2^-16 with ties away
-// from zero and leaves it in the low bits of the float, which add up as integers. Products whose
-// exponents sum to -17 or less are masked out by one byte compare. Where no product of a block can
-// be dropped the mask is left out; where products reach 64 the rounding is done by conversion; where
-// a partial sum might reach 2^15 the scalar reference decides.
+// Exact, in three vector operations a product: `a` is scaled by 2^16 and moved one float32 step
+// away from zero, so that fma(a, b, 1.5 * 2^23) rounds the product to a multiple of 2^-16 with ties
+// away from zero and leaves it in the low bits of the float, which add up as integers. Products
+// whose exponents sum to -17 or less are masked out by one byte compare. Where no product of a
+// block can be dropped the mask is left out; where products reach 64 the rounding is done by
+// conversion; where a partial sum might reach 2^15 the scalar reference decides.
 #pragma once
 
 #include <algorithm>
@@ -49,7 +49,7 @@ struct Scratch {
     alignas(64) int32_t a_drop[G::kTileRows * kDepth];  // the byte -17 - e(a), four times
     alignas(64) float b[G::kTileColumns * kDepth];
     alignas(64) int8_t b_exponent[G::kTileColumns * kDepth];
-    alignas(64) Half turned[std::max<int64_t>(G::kTileRows * kDepth, G::kPanel * kDepth)];
+    alignas(64) Half turned[std::max<int64_t>(G::kTileRows * kDepth, G::kPanel* kDepth)];
     alignas(64) int32_t sum[G::kTileRows * G::kTileColumns];  // float bits when fast
     float row_square[G::kTileRows];  // filled only where an overflow is conceivable
     float column_square[G::kTileColumns];
@@ -129,9 +129,9 @@ Range PackB(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch
     for (int64_t first = 0; first < t.columns; first += G::kPanel) {
         const int64_t columns = std::min<int64_t>(G::kPanel, t.columns - first);
         int64_t stride = 0;
-        const Half* rows = AsRows<Isa>(
-            g.b.data + k0 * g.b.row_stride + (t.column + first) * g.b.column_stride,
-            g.b.row_stride, g.b.column_stride, depth, columns, s.turned, &stride);
+        const Half* rows =
+            AsRows<Isa>(g.b.data + k0 * g.b.row_stride + (t.column + first) * g.b.column_stride,
+                        g.b.row_stride, g.b.column_stride, depth, columns, s.turned, &stride);
         float* values = s.b + first * kDepth;
         int8_t* exponents = s.b_exponent + first * kDepth;
         typename Isa::PanelRange seen;
@@ -236,8 +236,7 @@ inline int32_t CheckedDot(const GemmArgs& g, int64_t i, int64_t j) {
     const Half* a = g.a.data + i * g.a.row_stride;
     const Half* b = g.b.data + j * g.b.column_stride;
     for (int64_t k = 0; k < g.k; ++k) {
-        sum.Add(MacProduct(DecodeMac(a[k * g.a.column_stride]),
-                           DecodeMac(b[k * g.b.row_stride])));
+        sum.Add(MacProduct(DecodeMac(a[k * g.a.column_stride]), DecodeMac(b[k * g.b.row_stride])));
     }
     return sum.Raw();
 }
@@ -253,8 +252,8 @@ inline void StoreRaw(const GemmArgs& g, int64_t i, int64_t j, int32_t raw) {
     g.c[i * g.c_row_stride + j] = value;
 }
 
-// Whether partial sums bounded by `bound` stay below 2^15; the factor covers float32 rounding of the
-// bound, the last term that of the products.
+// Whether partial sums bounded by `bound` stay below 2^15; the factor covers float32 rounding of
+// the bound, the last term that of the products.
 inline bool CannotOverflow(int64_t k, double bound, float bias) {
     return bound * 1.001 + std::fabs(bias) + (static_cast<double>(k) + 1) * 0x1p-17 < 32767.0;
 }
@@ -374,18 +373,18 @@ void FastTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
     }
 }
 
-// Tiles of at most kTileRows x kTileColumns, smaller when there would be too few for the threads.
+// Tiles of at most kTileRows x kTileColumns.
 template <typename Isa, void (*kTile)(const GemmArgs&, const Tile&, Scratch<Isa>&)>
 void Run(const GemmArgs& g) {
     using G = Geometry<Isa>;
     const int64_t threads = g.pool == nullptr ? 1 : g.pool->size();
     const int64_t column_tiles = (g.n + G::kTileColumns - 1) / G::kTileColumns;
-    int64_t rows = G::kTileRows;
+    // As many row tiles as the threads can share evenly, all of nearly the same size.
+    int64_t pieces = (g.m + G::kTileRows - 1) / G::kTileRows;
     const int64_t wanted = threads > 1 ? 2 * threads : 1;
-    if ((g.m + rows - 1) / rows * column_tiles < wanted) {
-        const int64_t pieces = (wanted + column_tiles - 1) / column_tiles;
-        rows = std::min(rows, ((g.m + pieces - 1) / pieces + G::kRows - 1) / G::kRows * G::kRows);
-    }
+    if (pieces * column_tiles < wanted) pieces = (wanted + column_tiles - 1) / column_tiles;
+    const int64_t rows =
+        ((g.m + pieces - 1) / pieces + G::kRows - 1) / G::kRows * static_cast<int64_t>(G::kRows);
     const int64_t row_tiles = (g.m + rows - 1) / rows;
     auto* scratch = static_cast<Scratch<Isa>*>(g.scratch);
     ParallelFor(g.pool, row_tiles * column_tiles, 1, [&](int64_t begin, int64_t end, int slot) {
@@ -393,8 +392,7 @@ void Run(const GemmArgs& g) {
             const int64_t row = index % row_tiles * rows;
             const int64_t column = index / row_tiles * G::kTileColumns;
             kTile(g,
-                  {row, std::min(rows, g.m - row), column,
-                   std::min(G::kTileColumns, g.n - column)},
+                  {row, std::min(rows, g.m - row), column, std::min(G::kTileColumns, g.n - column)},
                   scratch[slot]);
         }
     });
@@ -409,8 +407,8 @@ inline void PackNothing(const MatrixView&, int64_t, int64_t, void*, ThreadPool*)
 
 template <typename Isa>
 void Fill(KernelTable& table) {
-    table.gemm[static_cast<int>(NumericsMode::kExact)] = {ScratchBytes<Isa>, NoPackedB,
-                                                          PackNothing, Run<Isa, ExactTile<Isa>>};
+    table.gemm[static_cast<int>(NumericsMode::kExact)] = {ScratchBytes<Isa>, NoPackedB, PackNothing,
+                                                          Run<Isa, ExactTile<Isa>>};
     table.gemm[static_cast<int>(NumericsMode::kFast)] = {ScratchBytes<Isa>, NoPackedB, PackNothing,
                                                          Run<Isa, FastTile<Isa>>};
 }

@@ -23,8 +23,6 @@ void Transpose16(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,
 
 }  // namespace
 
-void FillReferenceMovement(KernelTable& table) {
-    table.transpose16 = Transpose16;
-}
+void FillReferenceMovement(KernelTable& table) { table.transpose16 = Transpose16; }
 
 }  // namespace jax_ane::software

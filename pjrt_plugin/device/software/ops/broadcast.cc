@@ -4,7 +4,7 @@
 namespace jax_ane::software {
 
 BroadcastLoop::BroadcastLoop(const std::vector<int64_t>& out,
-                             const std::vector<const std::vector<int64_t>*>& operands) {
+                             const std::vector<Operand>& operands) {
     std::vector<Axis> axes;
     std::array<int64_t, kOperands> next{};
     next.fill(1);
@@ -13,10 +13,11 @@ BroadcastLoop::BroadcastLoop(const std::vector<int64_t>& out,
         if (out[i] == 1) continue;
         Axis axis{out[i], {}};
         for (size_t o = 0; o < operands.size(); ++o) {
-            const std::vector<int64_t>& dims = *operands[o];
+            const std::vector<int64_t>& dims = *operands[o].dims;
             const size_t missing = out.size() - dims.size();
             const int64_t extent = i < missing ? 1 : dims[i - missing];
-            axis.stride[o] = extent == 1 ? 0 : next[o];
+            const auto* strides = operands[o].strides;
+            axis.stride[o] = extent == 1 ? 0 : strides ? (*strides)[i - missing] : next[o];
             next[o] *= extent;
         }
         bool joins = !axes.empty();

@@ -14,8 +14,12 @@ namespace jax_ane::software {
 class BroadcastLoop {
   public:
     static constexpr int kOperands = 3;
-    BroadcastLoop(const std::vector<int64_t>& out,
-                  const std::vector<const std::vector<int64_t>*>& operands);
+    // An operand's dims; its strides too, in elements, when it is not dense.
+    struct Operand {
+        const std::vector<int64_t>* dims;
+        const std::vector<int64_t>* strides = nullptr;
+    };
+    BroadcastLoop(const std::vector<int64_t>& out, const std::vector<Operand>& operands);
 
     int step(int operand) const { return static_cast<int>(inner_[static_cast<size_t>(operand)]); }
     int64_t elements() const { return rows_ * row_; }
@@ -23,7 +27,7 @@ class BroadcastLoop {
     // fn(offsets of the operands, offset of the result, elements of the row).
     template <typename Fn>
     void Run(ThreadPool* pool, Fn&& fn) const {
-        constexpr int64_t kGrain = 65536;  // elements worth waking a thread for
+        constexpr int64_t kGrain = 32768;  // elements worth waking a thread for
         if (rows_ == 1) {
             ParallelFor(pool, row_, kGrain, [&](int64_t begin, int64_t end, int) {
                 std::array<int64_t, kOperands> at{};

@@ -48,12 +48,18 @@ Step PlanBinary(PlanContext& p) {
         return PlanTable(p, "pow_scalar", parameters);
     }
     const BinaryFn kernel = p.kernels().binary[p.mode_index()][static_cast<int>(kOp)];
-    const BroadcastLoop loop(p.OutType().dims, {&p.Dims("x"), &p.Dims("y")});
+    const StridedView* x_view = p.StridedViewOf("x");
+    const StridedView* y_view = p.StridedViewOf("y");
+    const BroadcastLoop loop(p.OutType().dims,
+                             {{&p.Dims("x"), x_view ? &x_view->strides : nullptr},
+                              {&p.Dims("y"), y_view ? &y_view->strides : nullptr}});
+    const int64_t x_offset = x_view ? x_view->offset : 0;
+    const int64_t y_offset = y_view ? y_view->offset : 0;
     const Ref x = p.In("x"), y = p.In("y"), out = p.Out();
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
-        const Half* a = run.At<Half>(x);
-        const Half* b = run.At<Half>(y);
+        const Half* a = run.At<Half>(x) + x_offset;
+        const Half* b = run.At<Half>(y) + y_offset;
         Half* to = run.At<Half>(out);
         loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
             kernel(a + at[0], loop.step(0), b + at[1], loop.step(1), to + o, n);
@@ -64,7 +70,7 @@ Step PlanBinary(PlanContext& p) {
 template <CompareOp kOp>
 Step PlanCompare(PlanContext& p) {
     const CompareFn kernel = p.kernels().compare[static_cast<int>(kOp)];
-    const BroadcastLoop loop(p.OutType().dims, {&p.Dims("x"), &p.Dims("y")});
+    const BroadcastLoop loop(p.OutType().dims, {{&p.Dims("x")}, {&p.Dims("y")}});
     const Ref x = p.In("x"), y = p.In("y"), out = p.Out();
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
@@ -92,7 +98,7 @@ bool InferSelect(OpContext& c) {
 
 Step PlanSelect(PlanContext& p) {
     const SelectFn kernel = p.kernels().select;
-    const BroadcastLoop loop(p.OutType().dims, {&p.Dims("cond"), &p.Dims("a"), &p.Dims("b")});
+    const BroadcastLoop loop(p.OutType().dims, {{&p.Dims("cond")}, {&p.Dims("a")}, {&p.Dims("b")}});
     const Ref cond = p.In("cond"), a = p.In("a"), b = p.In("b"), out = p.Out();
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
@@ -172,17 +178,18 @@ Step PlanUnary(PlanContext& p) {
 }
 
 constexpr uint32_t kFlags = kInPlace;
+constexpr uint32_t kBinary = kInPlace | kWalks;
 constexpr NumericClass kExact = NumericClass::kBitExact;
 constexpr NumericClass kBounded = NumericClass::kBounded;
 constexpr NumericClass kUnknown = NumericClass::kUnknown;
 
 const OpDef kOps[] = {
-    {"add", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kAdd>},
-    {"sub", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kSub>},
-    {"mul", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kMul>},
-    {"real_div", "x,y", kBounded, kFlags, InferArithmetic, PlanBinary<BinaryOp::kDiv>},
-    {"maximum", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kMaximum>},
-    {"minimum", "x,y", kExact, kFlags, InferArithmetic, PlanBinary<BinaryOp::kMinimum>},
+    {"add", "x,y", kExact, kBinary, InferArithmetic, PlanBinary<BinaryOp::kAdd>},
+    {"sub", "x,y", kExact, kBinary, InferArithmetic, PlanBinary<BinaryOp::kSub>},
+    {"mul", "x,y", kExact, kBinary, InferArithmetic, PlanBinary<BinaryOp::kMul>},
+    {"real_div", "x,y", kBounded, kBinary, InferArithmetic, PlanBinary<BinaryOp::kDiv>},
+    {"maximum", "x,y", kExact, kBinary, InferArithmetic, PlanBinary<BinaryOp::kMaximum>},
+    {"minimum", "x,y", kExact, kBinary, InferArithmetic, PlanBinary<BinaryOp::kMinimum>},
     {"pow", "x,y", kBounded, kFlags, InferArithmetic, PlanBinary<BinaryOp::kPow>},
     {"floor_div", "x,y", kBounded, kFlags, InferArithmetic, PlanBinary<BinaryOp::kFloorDiv>},
     {"equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kEqual>},

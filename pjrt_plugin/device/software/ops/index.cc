@@ -20,18 +20,26 @@ struct Slice {
     std::vector<bool> squeezed;
 };
 
-Step PlanSlice(PlanContext& p, const Slice& s) {
-    const Dims strides = DenseStrides(p.Dims("x"));
-    Dims from = strides;
-    int64_t offset = 0;
-    for (size_t i = 0; i < strides.size(); ++i) {
-        offset += s.begin[i] * strides[i];
-        from[i] = strides[i] * s.step[i];
+StridedView ViewOfSlice(const OpContext& c, const Slice& s) {
+    StridedView view{DenseStrides(c.Dims("x")), 0};
+    for (size_t i = 0; i < s.begin.size(); ++i) {
+        view.offset += s.begin[i] * view.strides[i];
+        view.strides[i] *= s.step[i];
     }
-    const StridedCopy copy(Bytes(p.OutType()), s.count, from, DenseStrides(s.count), offset);
-    const bool hazard = p.chip().slice_hazard && p.mode() == NumericsMode::kExact &&
-                        !s.begin.empty() && s.begin.back() != 0 &&
-                        p.OutType().dtype == DType::kFp16;
+    return view;
+}
+
+// Whether the chip's copy goes through the fixed-point format.
+bool HasHazard(const OpContext& c, const Slice& s) {
+    return c.chip().slice_hazard && !s.begin.empty() && s.begin.back() != 0 &&
+           c.Type("x").dtype == DType::kFp16;
+}
+
+Step PlanSlice(PlanContext& p, const Slice& s) {
+    const StridedView view = ViewOfSlice(p, s);
+    const StridedCopy copy(Bytes(p.OutType()), s.count, view.strides, DenseStrides(s.count),
+                           view.offset);
+    const bool hazard = p.mode() == NumericsMode::kExact && HasHazard(p, s);
     const KernelTable* kernels = &p.kernels();
     ThreadPool* pool = p.pool();
     const Ref x = p.In("x"), out = p.Out();
@@ -75,6 +83,13 @@ bool InferSliceBySize(OpContext& c) {
     Slice s;
     if (!MovableType(c, c.Type("x")) || !ReadSliceBySize(c, &s)) return false;
     c.results.push_back({c.Type("x").dtype, s.count});
+    return true;
+}
+
+bool ViewBySize(OpContext& c, StridedView* view) {
+    Slice s;
+    if (!ReadSliceBySize(c, &s) || HasHazard(c, s)) return false;
+    *view = ViewOfSlice(c, s);
     return true;
 }
 
@@ -147,6 +162,14 @@ bool InferSliceByIndex(OpContext& c) {
         if (!s.squeezed[i]) out.dims.push_back(s.count[i]);
     }
     c.results.push_back(std::move(out));
+    return true;
+}
+
+bool ViewByIndex(OpContext& c, StridedView* view) {
+    Slice s;
+    if (!ReadSliceByIndex(c, &s) || HasHazard(c, s)) return false;
+    if (std::find(s.squeezed.begin(), s.squeezed.end(), true) != s.squeezed.end()) return false;
+    *view = ViewOfSlice(c, s);
     return true;
 }
 
@@ -255,10 +278,11 @@ Step PlanUpsample(PlanContext& p) {
 constexpr NumericClass kExact = NumericClass::kBitExact;
 
 const OpDef kOps[] = {
-    {"slice_by_size", "x:a,begin:i!,size:i!", kExact, kPlain, InferSliceBySize, PlanSliceBySize},
+    {"slice_by_size", "x:a,begin:i!,size:i!", kExact, kPlain, InferSliceBySize, PlanSliceBySize,
+     ViewBySize},
     {"slice_by_index",
      "x:a,begin:i!,end:i!,stride:i?!,begin_mask:a?!,end_mask:a?!,squeeze_mask:a?!", kExact, kPlain,
-     InferSliceByIndex, PlanSliceByIndex},
+     InferSliceByIndex, PlanSliceByIndex, ViewByIndex},
     {"gather", "x:a,indices:a,axis:n?!,batch_dims:n?!,validate_indices:b?!", kExact, kPlain,
      InferGather, PlanGather},
     {"upsample_nearest_neighbor", "x,scale_factor_height:a?!,scale_factor_width:a?!", kExact,

@@ -98,6 +98,13 @@ struct Run {
 
 using Step = std::function<void(const Run&)>;
 
+// How a slice lies inside the value that it was taken of: where its first element is and how far
+// apart the elements of each axis are, in elements.
+struct StridedView {
+    std::vector<int64_t> strides;
+    int64_t offset = 0;
+};
+
 class PlanContext : public OpContext {
   public:
     struct Services {
@@ -110,6 +117,9 @@ class PlanContext : public OpContext {
         std::function<Ref(size_t bytes)> scratch;
         // Memory that lives as long as the loaded program, 64-byte aligned.
         std::function<uint8_t*(size_t bytes)> hold;
+        // The view that a value is, when it was not copied out; null for dense values. Its `locate`
+        // is then that of the value behind it.
+        std::function<const StridedView*(int value)> strided;
         // Keeps an object as long as the loaded program.
         std::function<void(std::shared_ptr<const void>)> keep;
     };
@@ -119,6 +129,9 @@ class PlanContext : public OpContext {
 
     // Constants have `fixed` set, so that a planner may read (and pack) them at load.
     Ref In(std::string_view name, size_t i = 0) const { return services_.locate(Indices(name)[i]); }
+    const StridedView* StridedViewOf(std::string_view name, size_t i = 0) const {
+        return services_.strided(Indices(name)[i]);
+    }
     Ref Out(size_t i = 0) const { return services_.locate(node().results[i]); }
     const TensorType& InType(std::string_view name, size_t i) const {
         return graph().values[static_cast<size_t>(Indices(name)[i])].type;
@@ -141,9 +154,11 @@ class PlanContext : public OpContext {
 
 enum OpFlags : uint32_t {
     kPlain = 0,
-    kView = 1,      // the result is the operand `x` under another shape: no step runs
-    kInPlace = 2,   // the result may overwrite an operand of the same size
-    kConstexpr = 4  // data in attributes; the result is a constant made at load
+    kView = 1,       // the result is the operand `x` under another shape: no step runs
+    kInPlace = 2,    // the result may overwrite an operand of the same size
+    kConstexpr = 4,  // data in attributes; the result is a constant made at load
+    kJoins = 8,      // reads any view of another value in place
+    kWalks = 16      // reads a view in place where its rows are contiguous and nothing broadcasts
 };
 
 // `arguments` is a comma-separated list of `name` with suffixes: `?` optional, `!` constant, `*`
@@ -156,6 +171,8 @@ struct OpDef {
     uint32_t flags;
     bool (*infer)(OpContext&);
     Step (*plan)(PlanContext&);
+    // For ops whose result is a view of `x`: describes it. False if it is none on this chip.
+    bool (*view)(OpContext&, StridedView*) = nullptr;
 };
 
 struct OpTable {

@@ -144,18 +144,35 @@ Step PlanConcat(PlanContext& p) {
     int64_t at = 0;
     for (size_t i = 0; i < p.Indices("values").size(); ++i) {
         const Dims& dims = p.InType("values", i).dims;
-        parts.emplace_back(StridedCopy(Bytes(p.OutType()), dims, DenseStrides(dims), to, 0,
-                                       at * to[static_cast<size_t>(axis)]),
-                           p.In("values", i));
+        const StridedView* view = p.StridedViewOf("values", i);
+        parts.emplace_back(
+            StridedCopy(Bytes(p.OutType()), dims,
+                        view != nullptr ? view->strides : DenseStrides(dims), to,
+                        view != nullptr ? view->offset : 0, at * to[static_cast<size_t>(axis)]),
+            p.In("values", i));
         at += dims[static_cast<size_t>(axis)];
     }
     const KernelTable* kernels = &p.kernels();
     ThreadPool* pool = p.pool();
     const Ref out = p.Out();
+    // Many small parts are shared out whole; a few large ones are split inside.
+    const bool whole = static_cast<int>(parts.size()) >= 2 * p.threads();
+    const int64_t grain = p.OutType().elements() < 32768 ? static_cast<int64_t>(parts.size()) : 1;
     return [=](const Run& run) {
-        for (const auto& [copy, from] : parts) {
-            copy.Run(*kernels, pool, run.At<uint8_t>(from), run.At<uint8_t>(out));
+        auto* to = run.At<uint8_t>(out);
+        if (!whole) {
+            for (const auto& [copy, from] : parts) {
+                copy.Run(*kernels, pool, run.At<uint8_t>(from), to);
+            }
+            return;
         }
+        ParallelFor(pool, static_cast<int64_t>(parts.size()), grain,
+                    [&](int64_t begin, int64_t end, int) {
+                        for (int64_t i = begin; i < end; ++i) {
+                            const auto& [copy, from] = parts[static_cast<size_t>(i)];
+                            copy.Run(*kernels, nullptr, run.At<uint8_t>(from), to);
+                        }
+                    });
     };
 }
 
@@ -352,7 +369,7 @@ const OpDef kOps[] = {
     {"transpose", "x:a,perm:i!", kExact, kPlain, InferTranspose, PlanTranspose},
     {"reverse", "x:a,axes:i?!", kExact, kPlain, InferReverse, PlanReverse},
     {"tile", "x:a,reps:i!", kExact, kPlain, InferTile, PlanTile},
-    {"concat", "values*:a,axis:n!,interleave:b?!", kExact, kPlain, InferConcat, PlanConcat},
+    {"concat", "values*:a,axis:n!,interleave:b?!", kExact, kJoins, InferConcat, PlanConcat},
     {"stack", "values*:a,axis:n!", kExact, kPlain, InferStack, PlanStack},
     {"split", "x:a,num_splits:n?!,split_sizes:i?!,axis:n!", kExact, kPlain, InferSplit, PlanSplit},
     {"pad", "x,pad:i!,mode:s?!,constant_val:r?!", kExact, kPlain, InferPad, PlanPad},

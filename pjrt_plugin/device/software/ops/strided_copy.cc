@@ -56,11 +56,47 @@ void StridedCopy::CopyRow(const uint8_t* from, uint8_t* to) const {
     }
 }
 
+namespace {
+
+// Rows of a size known at compile time: the usual channel counts become a few vector moves.
+template <size_t kBytes>
+void CopyFixedRows(const uint8_t* from, int64_t from_stride, uint8_t* to, int64_t to_stride,
+                   int64_t rows) {
+    for (int64_t r = 0; r < rows; ++r) {
+        std::memcpy(to + r * to_stride, from + r * from_stride, kBytes);
+    }
+}
+
+}  // namespace
+
+// `rows` neighbours along the innermost outer axis.
+void StridedCopy::CopyRun(const uint8_t* from, uint8_t* to, int64_t rows) const {
+    const auto size = static_cast<int64_t>(bytes_);
+    const int64_t from_stride = outer_.empty() ? 0 : outer_.back().from * size;
+    const int64_t to_stride = outer_.empty() ? 0 : outer_.back().to * size;
+    if (inner_.from == 1 && inner_.to == 1) {
+        switch (inner_.extent * size) {
+            case 32:
+                return CopyFixedRows<32>(from, from_stride, to, to_stride, rows);
+            case 64:
+                return CopyFixedRows<64>(from, from_stride, to, to_stride, rows);
+            case 128:
+                return CopyFixedRows<128>(from, from_stride, to, to_stride, rows);
+            case 256:
+                return CopyFixedRows<256>(from, from_stride, to, to_stride, rows);
+            default:
+                break;
+        }
+    }
+    for (int64_t r = 0; r < rows; ++r) CopyRow(from + r * from_stride, to + r * to_stride);
+}
+
 void StridedCopy::RunRows(ThreadPool* pool, const uint8_t* from, uint8_t* to) const {
     const auto size = static_cast<int64_t>(bytes_);
-    const int64_t grain = std::max<int64_t>(1, 131072 / inner_.extent);
+    const int64_t grain = std::max<int64_t>(1, 65536 / inner_.extent);
+    const int64_t neighbours = outer_.empty() ? 1 : outer_.back().extent;
     ParallelFor(pool, rows_, grain, [&](int64_t begin, int64_t end, int) {
-        for (int64_t r = begin; r < end; ++r) {
+        for (int64_t r = begin; r < end;) {
             int64_t rest = r, f = 0, t = 0;
             for (size_t i = outer_.size(); i-- > 0;) {
                 const int64_t index = rest % outer_[i].extent;
@@ -68,7 +104,9 @@ void StridedCopy::RunRows(ThreadPool* pool, const uint8_t* from, uint8_t* to) co
                 f += index * outer_[i].from;
                 t += index * outer_[i].to;
             }
-            CopyRow(from + f * size, to + t * size);
+            const int64_t run = std::min(end - r, neighbours - r % neighbours);
+            CopyRun(from + f * size, to + t * size, run);
+            r += run;
         }
     });
 }
@@ -80,7 +118,7 @@ void StridedCopy::RunTransposes(const KernelTable& kernels, ThreadPool* pool, co
     const Axis& columns = outer_[flipped];
     const int64_t blocks = (columns.extent + kColumns - 1) / kColumns;
     const int64_t count = rows_ / columns.extent * blocks;
-    const int64_t grain = std::max<int64_t>(1, 131072 / (inner_.extent * kColumns));
+    const int64_t grain = std::max<int64_t>(1, 65536 / (inner_.extent * kColumns));
     ParallelFor(pool, count, grain, [&](int64_t begin, int64_t end, int) {
         for (int64_t r = begin; r < end; ++r) {
             const int64_t column = r % blocks * kColumns;

@@ -27,6 +27,7 @@ class StridedCopy {
         int64_t extent, from, to;
     };
     void CopyRow(const uint8_t* from, uint8_t* to) const;
+    void CopyRun(const uint8_t* from, uint8_t* to, int64_t rows) const;
     void RunRows(ThreadPool* pool, const uint8_t* from, uint8_t* to) const;
     void RunTransposes(const KernelTable& kernels, ThreadPool* pool, const Half* from,
                        Half* to) const;

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""jax-ane's native library: PJRT plugin, runtime and software ANE."""
+
+from collections.abc import Sequence
+
+from typing_extensions import CapsuleType
+
+class MilProgram:
+    """A MIL program loaded on the software ANE."""
+
+    def __init__(self, text: str, blobs: dict, chip: dict, exact: bool) -> None: ...
+    def run(self, inputs: dict) -> dict:
+        """Maps {name: bytes} to {name: (dtype, dims, bytes)}."""
+
+    @property
+    def inputs(self) -> list: ...
+    @property
+    def outputs(self) -> list: ...
+    @property
+    def input_symbols(self) -> list[str]: ...
+    @property
+    def output_symbols(self) -> list[str]: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+
+def mil_run(text: str, inputs: dict, blobs: dict, chip: dict, exact: bool = True) -> dict:
+    """Compiles, loads and runs a MIL program once."""
+
+def mil_check(text: str, blobs: dict, chip: dict) -> list:
+    """Every refusal of a program as (id, line, column, message)."""
+
+def mil_ops() -> list:
+    """The modelled operations as (name, numeric class), sorted."""
+
+def configure(threads: int, isa: str) -> None:
+    """Sets threads and instruction set for later loads."""
+
+def isa() -> str:
+    """The instruction set of the kernels in use."""
+
+class Program:
+    """A loaded ANE program; unloaded when this object dies."""
+
+    @property
+    def id(self) -> int: ...
+
+def load_program(
+    text: str,
+    blobs: dict,
+    chip: dict,
+    exact: bool,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    name: str,
+) -> Program:
+    """
+    Compiles and loads a MIL program; raises RuntimeError(status code, text).
+    """
+
+def program_stats() -> list:
+    """One dict a loaded program: evaluations, bytes, time."""
+
+def program_handler() -> CapsuleType:
+    """The FFI handler of the custom call jax_ane_program, as a capsule."""
+
+def stop_completions() -> None:
+    """
+    Waits for running executions; for interpreter exit. Later ones are waited for at once.
+    """
