@@ -28,7 +28,7 @@ TEXT = main(
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"ML\xefR" + b"\0" * 99, "module {", b"\xff" * 999])
 def test_explain_of_garbage_is_a_value_error(data):
-    with pytest.raises(ValueError, match="neither a StableHLO artifact nor MLIR"):
+    with pytest.raises(ValueError, match="neither"):
         report.explain_program(data)
 
 
