@@ -100,9 +100,8 @@ def test_dot_general_not_narrowed_x64(dtype):
 
 def test_dot_general_of_f64_accumulation_not_narrowed():
     with jax.enable_x64(True):
-        check_exact(
-            dot(FORMS["plain"][2], preferred_element_type=np.float64), normal(24, 40), normal(40, 17)
-        )
+        wide = dot(FORMS["plain"][2], preferred_element_type=np.float64)
+        check_exact(wide, normal(24, 40), normal(40, 17))
 
 
 HIGH = [lax.Precision.HIGHEST, (lax.Precision.HIGHEST, lax.Precision.DEFAULT), "float32"]

@@ -63,6 +63,8 @@ void SpinUntil(Condition&& condition) {
             Pause();
         }
         if (std::chrono::steady_clock::now() > deadline) return;
+        // Where threads outnumber cores, the one that is waited for may want this core.
+        std::this_thread::yield();
     }
 }
 

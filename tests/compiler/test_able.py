@@ -38,7 +38,8 @@ CASES = {
     "dtype integer and": (
         "and", lambda x: x.astype(jnp.int32) & 3, lambda x: (x > 0) & (x < 1)),
     "empty": ("add", lambda x: x[:0] + 1, lambda x: x[:1] + 1),
-    "ANE001": ("add", lambda x: jnp.asarray(SIX) + x[0, 0], lambda x: jnp.asarray(SIX[0]) + x[0, 0]),
+    "ANE001": (
+        "add", lambda x: jnp.asarray(SIX) + x[0, 0], lambda x: jnp.asarray(SIX[0]) + x[0, 0]),
     "precision": (
         "dot_general", lambda x: jnp.dot(x, x, precision="highest"),
         lambda x: jnp.dot(x, x, precision="high")),

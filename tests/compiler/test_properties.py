@@ -24,9 +24,11 @@ N = 8
 UNARY = {
     "tanh": jnp.tanh, "abs": jnp.abs, "neg": lambda h: -h, "t": lambda h: h.T,
     "sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu, "rev": lambda h: h[::-1],
-    "roll": lambda h: jnp.roll(h, 3, 1), "halves": lambda h: jnp.concatenate([h[:, 4:], h[:, :4]], 1),
+    "roll": lambda h: jnp.roll(h, 3, 1),
+    "halves": lambda h: jnp.concatenate([h[:, 4:], h[:, :4]], 1),
     "blocks": lambda h: h.reshape(2, 4, 8).transpose(1, 0, 2).reshape(N, N),
-    "clip": lambda h: jnp.clip(h, -1.5, 1.5), "pad": lambda h: jnp.pad(h[1:, :-2], ((0, 1), (2, 0))),
+    "clip": lambda h: jnp.clip(h, -1.5, 1.5),
+    "pad": lambda h: jnp.pad(h[1:, :-2], ((0, 1), (2, 0))),
     "center": lambda h: h - h.mean(1, keepdims=True), "peak": lambda h: h - h.max(0) / 2,
     "scale": lambda h: h / (1 + jnp.abs(h)), "window": lambda h: lax.reduce_window(
         h, 0.0, lax.add, (2, 2), (1, 1), "SAME") / 4,
@@ -133,8 +135,10 @@ def test_disabling_a_pass_changes_no_bit(disabled, recipe):
 
 
 def test_disabling_an_unknown_pass_is_an_error():
-    with jax_ane.config(disable_passes="no_such_pass"), pytest.raises(ValueError, match="there are"):
-        compiler.compile(stablehlo_of(lambda x: x @ x, ARGUMENTS[0]), load=False)
+    program = stablehlo_of(lambda x: x @ x, ARGUMENTS[0])
+    wrong = jax_ane.config(disable_passes="no_such_pass")
+    with wrong, pytest.raises(ValueError, match="there are"):
+        compiler.compile(program, load=False)
 
 
 def test_the_hot_path_compiles_nothing(ane):

@@ -125,6 +125,9 @@ def lower_clamp(context: Context, op: Op) -> mil.Value:
 
 @lowers("stablehlo.convert")
 def lower_convert(context: Context, op: Op) -> mil.Value:
+    source = context.get(op.operands[0])
+    if source.constant is not None and op.type.is_float:
+        return source  # a constant is written in the program's own type
     source = context.ranked(op.operands[0])
     if op.operands[0].tensor.dtype == "i1":
         return context.to_fp16(source)
