@@ -63,8 +63,9 @@ def convolution(name):
     options = dict(options)
     spatial = len(lhs) - 2
     strides = options.pop("strides", (1,) * spatial)
-    padding = options.pop("padding", "SAME" if "lhs_dilation" not in options else
-                          [(1, 1)] * spatial)
+    padding = options.pop(
+        "padding", "SAME" if "lhs_dilation" not in options else [(1, 1)] * spatial
+    )
     fn = lambda x, w: lax.conv_general_dilated(x, w, strides, padding, **options)  # noqa: E731
     return fn, normal(*lhs), normal(*rhs, seed=1)
 

@@ -122,9 +122,7 @@ def test_default_matmul_precision_highest_stays_on_host():
 
 def test_dot_algorithm_f32_stays_on_host():
     algorithm = lax.DotAlgorithmPreset.F32_F32_F32
-    check_exact(
-        lambda a, b: lax.dot(a, b, precision=algorithm), normal(24, 40), normal(40, 17)
-    )
+    check_exact(lambda a, b: lax.dot(a, b, precision=algorithm), normal(24, 40), normal(40, 17))
 
 
 def test_one_highest_product_among_others():

@@ -156,9 +156,7 @@ def test_linen_layer(name):
         variables = jax.tree.map(np.asarray, module.init(jax.random.key(0), x))
     # Steps of a recurrence feed tables with the errors of the step before.
     check_parity(module.apply, variables, x, tolerance=2e-2)
-    check_parity(
-        whole_gradient(module.apply), variables, x, tolerance=4e-2, placements=("auto",)
-    )
+    check_parity(whole_gradient(module.apply), variables, x, tolerance=4e-2, placements=("auto",))
 
 
 def test_linen_dense_of_halves():

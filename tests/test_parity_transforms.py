@@ -46,9 +46,7 @@ def test_while_with_products():
 
 def test_while_whose_condition_is_a_product():
     def fn(x, w):
-        return lax.while_loop(
-            lambda s: jnp.vdot(s, s) > 0.5, lambda s: s @ w * 0.9, x[0]
-        )
+        return lax.while_loop(lambda s: jnp.vdot(s, s) > 0.5, lambda s: s @ w * 0.9, x[0])
 
     check_parity(fn, X, W)
 

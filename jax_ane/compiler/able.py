@@ -212,8 +212,10 @@ def passes_constant(op: Op) -> bool:
     if op.name != "stablehlo.convert":
         return False
     source, target = op.operands[0].type, op.results[0].type
-    return source is not None and target is not None and (
-        target.is_float and source.dtype in ("i1", "f16", "f32", "i8", "i16", "i32", "i64")
+    return (
+        source is not None
+        and target is not None
+        and (target.is_float and source.dtype in ("i1", "f16", "f32", "i8", "i16", "i32", "i64"))
     )
 
 

@@ -97,8 +97,8 @@ Status OnBufferReadyEvent(PJRT_Buffer_ReadyEvent_Args& args) {
     // An error here would end the process; a deleted buffer has nothing to wait for.
     StatusOr<std::shared_ptr<Storage>> storage = Get(args.buffer).Acquire();
     const bool pending = storage.ok() && *storage && (*storage)->ready();
-    args.event = pending ? (new EventInstance((*storage)->ready()))->Wrap()
-                         : EventInstance::MakeReady();
+    args.event =
+        pending ? (new EventInstance((*storage)->ready()))->Wrap() : EventInstance::MakeReady();
     return {};
 }
 

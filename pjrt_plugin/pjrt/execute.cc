@@ -135,9 +135,9 @@ Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args
         JAX_ANE_ASSIGN_OR_RETURN(
             nb::object list, CollectArguments(program, args.argument_lists[0], args, &arguments));
         nb::object arrays = RunOnOneDevice(program, list);
-        JAX_ANE_RETURN_IF_ERROR(EmitOutputs(
-            program, arrays, DeviceInstance::Unwrap(program.devices[0]), args.output_lists[0],
-            &done[0]));
+        JAX_ANE_RETURN_IF_ERROR(EmitOutputs(program, arrays,
+                                            DeviceInstance::Unwrap(program.devices[0]),
+                                            args.output_lists[0], &done[0]));
     } else {
         nb::list shards;
         for (size_t device = 0; device < args.num_devices; ++device) {
@@ -173,9 +173,9 @@ Status Execute(Program& program, const PJRT_LoadedExecutable_Execute_Args& args)
     JAX_ANE_RETURN_IF_ERROR(WithPython([&] { return ExecuteWithGil(program, args, done); }));
     if (args.device_complete_events) {
         for (size_t device = 0; device < args.num_devices; ++device) {
-            args.device_complete_events[device] =
-                done[device] ? (new EventInstance(done[device]))->Wrap()
-                             : EventInstance::MakeReady();
+            args.device_complete_events[device] = done[device]
+                                                      ? (new EventInstance(done[device]))->Wrap()
+                                                      : EventInstance::MakeReady();
         }
     }
     return {};

@@ -161,8 +161,7 @@ Status BoundProgram::ForEachPort(const std::vector<Port>& ports, Fn&& fn) const 
     ParallelFor(engine_.pool.get(), count, bytes < kBytesWorthAThread ? count : 1,
                 [&](int64_t begin, int64_t end, int) {
                     for (int64_t i = begin; i < end; ++i) {
-                        Status status =
-                            fn(static_cast<size_t>(i), ports[static_cast<size_t>(i)]);
+                        Status status = fn(static_cast<size_t>(i), ports[static_cast<size_t>(i)]);
                         if (status.ok()) continue;
                         std::lock_guard<std::mutex> lock(mutex);
                         if (first.ok()) first = std::move(status);

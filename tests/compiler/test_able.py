@@ -117,7 +117,8 @@ def test_tokens_and_several_results_are_refused():
     assert found["dot_general"].placement == "ane"
     assert found["custom_call"].placement == "host"
     variadic = lambda x: lax.reduce(  # noqa: E731
-        (x, x), (0.0, 0.0), lambda a, b: (a[0] + b[0], a[1] + b[1]), (0,))
+        (x, x), (0.0, 0.0), lambda a, b: (a[0] + b[0], a[1] + b[1]), (0,)
+    )
     assert records(stablehlo_of(variadic, X), "ane")["reduce"].reason.code == "results"
 
 

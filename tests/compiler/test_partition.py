@@ -159,9 +159,7 @@ def assert_convex(plan, cluster) -> None:
 
 def test_side_effects_keep_their_order():
     (plan,) = plans_of(stablehlo_of(effects, X))
-    levels = [
-        plan.levels[op.index] for op in plan.block.ops if op.name == "stablehlo.custom_call"
-    ]
+    levels = [plan.levels[op.index] for op in plan.block.ops if op.name == "stablehlo.custom_call"]
     assert len(levels) == 2
     assert levels == sorted(levels)
 

@@ -22,27 +22,39 @@ from jax_ane.compiler import frontend, passes
 N = 8
 # Ops that keep values of order 1 and have bounded slopes, so that errors add up, not multiply.
 UNARY = {
-    "tanh": jnp.tanh, "abs": jnp.abs, "neg": lambda h: -h, "t": lambda h: h.T,
-    "sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu, "rev": lambda h: h[::-1],
+    "tanh": jnp.tanh,
+    "abs": jnp.abs,
+    "neg": lambda h: -h,
+    "t": lambda h: h.T,
+    "sigmoid": jax.nn.sigmoid,
+    "relu": jax.nn.relu,
+    "rev": lambda h: h[::-1],
     "roll": lambda h: jnp.roll(h, 3, 1),
     "halves": lambda h: jnp.concatenate([h[:, 4:], h[:, :4]], 1),
     "blocks": lambda h: h.reshape(2, 4, 8).transpose(1, 0, 2).reshape(N, N),
     "clip": lambda h: jnp.clip(h, -1.5, 1.5),
     "pad": lambda h: jnp.pad(h[1:, :-2], ((0, 1), (2, 0))),
-    "center": lambda h: h - h.mean(1, keepdims=True), "peak": lambda h: h - h.max(0) / 2,
-    "scale": lambda h: h / (1 + jnp.abs(h)), "window": lambda h: lax.reduce_window(
-        h, 0.0, lax.add, (2, 2), (1, 1), "SAME") / 4,
-    "sin": jnp.sin, "cumsum": lambda h: jnp.cumsum(h, 1) / 4, "gather": lambda h: h[
-        jnp.array([3, 1, 0, 2, 7, 7, 5, 6])],
+    "center": lambda h: h - h.mean(1, keepdims=True),
+    "peak": lambda h: h - h.max(0) / 2,
+    "scale": lambda h: h / (1 + jnp.abs(h)),
+    "window": lambda h: lax.reduce_window(h, 0.0, lax.add, (2, 2), (1, 1), "SAME") / 4,
+    "sin": jnp.sin,
+    "cumsum": lambda h: jnp.cumsum(h, 1) / 4,
+    "gather": lambda h: h[jnp.array([3, 1, 0, 2, 7, 7, 5, 6])],
     "loop": lambda h: lax.fori_loop(0, 2, lambda i, v: jnp.tanh(v @ jnp.eye(N)) + h, h) / 2,
     "conv": lambda h: lax.conv(h[None, None], jnp.full((1, 1, 3, 3), 0.2), (1, 1), "SAME")[0, 0],
 }
 BINARY = {
-    "add": lambda a, b: (a + b) / 2, "sub": lambda a, b: (a - b) / 2, "max": jnp.maximum,
-    "min": jnp.minimum, "mul": lambda a, b: jnp.tanh(a) * jnp.tanh(b), "dot": lambda a, b: (
-        a @ b) / 4, "dot_t": lambda a, b: lax.dot_general(a, b, (((0,), (1,)), ((), ()))) / 4,
+    "add": lambda a, b: (a + b) / 2,
+    "sub": lambda a, b: (a - b) / 2,
+    "max": jnp.maximum,
+    "min": jnp.minimum,
+    "mul": lambda a, b: jnp.tanh(a) * jnp.tanh(b),
+    "dot": lambda a, b: (a @ b) / 4,
+    "dot_t": lambda a, b: lax.dot_general(a, b, (((0,), (1,)), ((), ()))) / 4,
     "mask": lambda a, b: jnp.where(lax.iota("int32", N) % 3 == 0, a, b),
-    "row": lambda a, b: a + b[0], "bias": lambda a, b: jnp.maximum(a + b[:, :1], 0.0),
+    "row": lambda a, b: a + b[0],
+    "bias": lambda a, b: jnp.maximum(a + b[:, :1], 0.0),
 }
 OPS = {**UNARY, **BINARY}
 STEP = st.tuples(st.sampled_from(sorted(OPS)), st.integers(0, 99), st.integers(0, 99))

@@ -72,8 +72,10 @@ def _fitting(extent: int) -> int:
     if extent <= _MAX_BOUNDARY_WIDTH:
         return extent
     pieces = range(2, math.isqrt(extent) + 1)
-    found = next((extent // n for n in pieces if extent % n == 0
-                  and extent // n <= _MAX_BOUNDARY_WIDTH), None)
+    found = next(
+        (extent // n for n in pieces if extent % n == 0 and extent // n <= _MAX_BOUNDARY_WIDTH),
+        None,
+    )
     return found or extent
 
 
