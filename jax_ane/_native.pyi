@@ -60,7 +60,7 @@ def load_program(
     """
 
 def program_stats() -> list:
-    """One dict a loaded program: evaluations, bytes, time."""
+    """One dict a program, loaded or not any more: evaluations, bytes, time."""
 
 def program_handler() -> CapsuleType:
     """The FFI handler of the custom call jax_ane_program, as a capsule."""

@@ -104,7 +104,7 @@ def stats() -> Stats:
         bytes_in=sum(row["bytes_in"] for row in rows),
         bytes_out=sum(row["bytes_out"] for row in rows),
         host_fallbacks={code: n for code, n in fallbacks.items() if code != _CONSTANT},
-        programs=rows,
+        programs=[row for row in rows if row["loaded"]],
     )
 
 
@@ -161,7 +161,8 @@ def info() -> Info:
         values["isa"] = _native.isa()
     except (ImportError, ValueError) as error:
         values["isa"] = f"native library not usable: {error}"
-    values["program_cache"] = f"in memory, {len(_program_stats())} programs loaded"
+    loaded = sum(row["loaded"] for row in _program_stats())
+    values["program_cache"] = f"in memory, {loaded} programs loaded"
     values["flags_off_default"] = config.off_default()
     return Info(values)
 

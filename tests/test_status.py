@@ -156,3 +156,21 @@ def test_stats_survive_json():
     data = jax_ane.stats().to_dict()
     assert json.loads(json.dumps(data)) == data
     assert data.keys() >= {"programs_compiled", "evaluations", "host_fallbacks", "programs"}
+
+
+def test_totals_do_not_fall_when_a_program_is_dropped(ane):
+    import gc
+
+    def run_once():
+        with jax.default_device(ane):
+            jax.jit(lambda x: x @ x * 3.0)(jnp.ones((37, 37))).block_until_ready()
+
+    jax_ane.reset_stats()
+    run_once()
+    before = jax_ane.stats().evaluations
+    jax.clear_caches()
+    gc.collect()
+    assert before >= 1
+    assert jax_ane.stats().evaluations == before
+    run_once()
+    assert jax_ane.stats().evaluations == before + 1

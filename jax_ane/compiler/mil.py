@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The MIL IR: values, ops, a builder that infers types, a verifier and the text printer.
+"""The MIL IR: values, ops, a builder that infers types, and a verifier.
 
 A `Program` is one straight line of ops on fp16 (and interior bool) tensors. Shapes are checked as
 each op is built, so a wrong lowering fails in its own rule; `verify` runs the same inference over
-the whole program after passes. `to_text` prints the dialect that Apple's in-memory compiler takes:
-every optional argument is a named constant, floats are hexadecimal, names sort in logical order.
+the whole program after passes. `mil_text` prints it.
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_ane.compiler import blob
 from jax_ane.compiler.graph import Location
-
-_INLINE_LIMIT = 16  # elements; larger constants go to a blob file
 
 
 class MilBuildError(ValueError):
@@ -341,119 +337,3 @@ def verify(program: Program) -> None:
         _require(id(value) in defined, "an output is never computed")
         _require(value.op is not None, "an output is an input unchanged")
         _require(value.type.dtype == "fp16", "an output is not fp16")
-
-
-# ---------------------------------------------------------------------------- printer
-
-
-@dataclasses.dataclass(frozen=True)
-class Printed:
-    """A program as the device takes it: UTF-8 text and blob files by their path in the text."""
-
-    text: str
-    blobs: dict[str, bytes]
-
-
-_HEADER = (
-    "program(1.3)\n"
-    '[buildInfo = dict<string, string>({{"coremlc-component-MIL", "3510.2.1"}, '
-    '{"coremlc-version", "3505.4.1"}})]\n'
-)
-
-
-class _Printer:
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.names: dict[int, str] = {}
-        self.lines: list[str] = []
-        self.blobs: dict[str, bytes] = {}
-        self.params: dict[str, str] = {}
-
-    def run(self) -> Printed:
-        program = self.program
-        for value, name in zip(program.inputs, program.input_names(), strict=True):
-            self.names[id(value)] = name
-        for value, name in zip(program.outputs, program.output_names(), strict=True):
-            self.names[id(value)] = name
-        for op in program.ops:
-            self.print_op(op)
-        arguments = ", ".join(
-            f"{value.type} {name}"
-            for value, name in zip(program.inputs, program.input_names(), strict=True)
-        )
-        body = "\n".join(f"        {line}" for line in self.lines)
-        returned = ", ".join(program.output_names())
-        text = (
-            f"{_HEADER}{{\n    func main<ios18>({arguments}) {{\n{body}\n"
-            f"    }} -> ({returned});\n}}\n"
-        )
-        return Printed(text, self.blobs)
-
-    def name(self, value: Value) -> str:
-        return self.names.setdefault(id(value), f"v{len(self.names):04d}")
-
-    def print_op(self, op: Op) -> None:
-        if op.value is not None:
-            name = self.name(op.result)
-            self.const(name, str(op.result.type), self.literal(op.value, name))
-            return
-        arguments = []
-        for key, operand in op.inputs.items():
-            text = (
-                f"({', '.join(self.name(v) for v in operand)})"
-                if isinstance(operand, tuple)
-                else self.name(operand)
-            )
-            arguments.append(f"{key} = {text}")
-        arguments += [f"{key} = {self.param(value)}" for key, value in op.params.items()]
-        name = self.name(op.result)
-        self.lines.append(
-            f"{op.result.type} {name} = {op.opcode}({', '.join(arguments)})"
-            f'[name = string("{name}")];'
-        )
-
-    def const(self, name: str, type_: str, literal: str) -> None:
-        self.lines.append(f'{type_} {name} = const()[name = string("{name}"), val = {literal}];')
-
-    def literal(self, array: np.ndarray, name: str) -> str:
-        type_ = Type("fp16", array.shape)
-        if array.ndim == 0:
-            return f"fp16({_hex(array[()])})"
-        if array.size <= _INLINE_LIMIT:
-            return f"{type_}({_nested(array)})"
-        path = f"@model_path/weights/{name}.bin"
-        self.blobs[path] = blob.write([array])
-        return f'{type_}(BLOBFILE(path = string("{path}"), offset = uint64(64)))'
-
-    def param(self, value: Any) -> str:
-        """Returns the name of the constant that holds a parameter, made once a program."""
-        if isinstance(value, bool):
-            type_, literal = "bool", f"bool({str(value).lower()})"
-        elif isinstance(value, int):
-            type_, literal = "int32", f"int32({value})"
-        elif isinstance(value, str):
-            type_, literal = "string", f'string("{value}")'
-        elif isinstance(value, np.floating):
-            type_, literal = "fp16", f"fp16({_hex(value)})"
-        else:
-            type_ = f"tensor<int32, [{len(value)}]>"
-            literal = f"{type_}([{', '.join(map(str, value))}])"
-        if literal not in self.params:
-            name = self.params[literal] = f"k{len(self.params):04d}"
-            self.const(name, type_, literal)
-        return self.params[literal]
-
-
-def _hex(value: Any) -> str:
-    return float(value).hex()
-
-
-def _nested(array: np.ndarray) -> str:
-    if array.ndim == 1:
-        return f"[{', '.join(_hex(v) for v in array)}]"
-    return f"[{', '.join(_nested(row) for row in array)}]"
-
-
-def to_text(program: Program) -> Printed:
-    """Prints a verified program as MIL text and its blob files."""
-    return _Printer(program).run()

@@ -16,7 +16,7 @@ import weakref
 from typing import Any
 
 from jax_ane import _chips, _counters
-from jax_ane.compiler import flops, lower, mil, passes
+from jax_ane.compiler import flops, lower, mil, mil_text, passes
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location, TensorType
 from jax_ane.compiler.partition import Cluster
@@ -111,7 +111,7 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     program = context.finish()
     statistics = passes.run(program, settings.disabled_passes, settings.validate_ir)
     mil.verify(program)
-    printed = mil.to_text(program)
+    printed = mil_text.to_text(program)
     _check_legal(printed, settings.chip)
     return AneProgram(
         fingerprint=_fingerprint(printed, settings),
@@ -126,7 +126,7 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     )
 
 
-def _check_legal(printed: mil.Printed, chip: str) -> None:
+def _check_legal(printed: mil_text.Printed, chip: str) -> None:
     from jax_ane import _native
 
     findings = _native.mil_check(printed.text, printed.blobs, _chips.load(chip))
@@ -136,7 +136,7 @@ def _check_legal(printed: mil.Printed, chip: str) -> None:
         raise Illegal(Reason(identifier, f"{message} ({statement[:120]})"))
 
 
-def _fingerprint(printed: mil.Printed, settings: Settings) -> str:
+def _fingerprint(printed: mil_text.Printed, settings: Settings) -> str:
     digest = hashlib.sha256()
     for part in (settings.chip, settings.numerics, printed.text):
         digest.update(part.encode() + b"\0")

@@ -70,18 +70,22 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
 }
 
 nb::list ProgramStats() {
+    std::map<std::string, std::shared_ptr<BoundProgram>> loaded;
+    for (auto& program : ProgramTable::Get().All()) loaded[program->name()] = program;
     nb::list rows;
-    for (const auto& program : ProgramTable::Get().All()) {
-        const runtime::ProgramCounters& counters = program->counters();
+    for (const auto& [name, totals] : ProgramTable::Get().Totals()) {
+        const auto found = loaded.find(name);
+        const BoundProgram* program = found != loaded.end() ? found->second.get() : nullptr;
         nb::dict row;
-        row["name"] = program->name();
-        row["evaluations"] = counters.evaluations.load();
-        row["loads"] = counters.loads.load();
-        row["bytes_in"] = counters.bytes_in.load();
-        row["bytes_out"] = counters.bytes_out.load();
-        row["milliseconds"] = static_cast<double>(counters.nanoseconds.load()) * 1e-6;
-        row["arena_bytes"] = program->arena_bytes();
-        row["weight_bytes"] = program->weight_bytes();
+        row["name"] = name;
+        row["loaded"] = program != nullptr;
+        row["evaluations"] = totals.evaluations;
+        row["loads"] = totals.loads;
+        row["bytes_in"] = totals.bytes_in;
+        row["bytes_out"] = totals.bytes_out;
+        row["milliseconds"] = static_cast<double>(totals.nanoseconds) * 1e-6;
+        row["arena_bytes"] = program != nullptr ? program->arena_bytes() : 0;
+        row["weight_bytes"] = program != nullptr ? program->weight_bytes() : 0;
         rows.append(row);
     }
     return rows;
@@ -96,7 +100,7 @@ void BindRuntime(nb::module_& m) {
           nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
           nb::rv_policy::take_ownership,
           "Compiles and loads a MIL program; raises RuntimeError(status code, text).");
-    m.def("program_stats", &ProgramStats, "One dict a loaded program: evaluations, bytes, time.");
+    m.def("program_stats", &ProgramStats, "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(
         "program_handler", []() { return nb::capsule(runtime::ProgramHandler()); },
         "The FFI handler of the custom call jax_ane_program, as a capsule.");

@@ -197,6 +197,14 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     return Status();
 }
 
+void ProgramTotals::Add(const ProgramCounters& counters) {
+    evaluations += counters.evaluations.load(std::memory_order_relaxed);
+    bytes_in += counters.bytes_in.load(std::memory_order_relaxed);
+    bytes_out += counters.bytes_out.load(std::memory_order_relaxed);
+    nanoseconds += counters.nanoseconds.load(std::memory_order_relaxed);
+    loads += counters.loads.load(std::memory_order_relaxed);
+}
+
 ProgramTable& ProgramTable::Get() {
     // Never destroyed: calls may arrive while the process exits.
     static ProgramTable* table = new ProgramTable();
@@ -212,7 +220,18 @@ int64_t ProgramTable::Add(std::shared_ptr<BoundProgram> program) {
 void ProgramTable::Remove(int64_t id) {
     std::shared_ptr<BoundProgram> dying;  // destroyed outside of the lock
     std::lock_guard<std::mutex> lock(mutex_);
-    if (id >= 0 && id < static_cast<int64_t>(programs_.size())) dying.swap(programs_[id]);
+    if (id < 0 || id >= static_cast<int64_t>(programs_.size()) || !programs_[id]) return;
+    dying.swap(programs_[id]);
+    removed_[dying->name()].Add(dying->counters());
+}
+
+std::map<std::string, ProgramTotals> ProgramTable::Totals() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::map<std::string, ProgramTotals> totals = removed_;
+    for (const auto& program : programs_) {
+        if (program != nullptr) totals[program->name()].Add(program->counters());
+    }
+    return totals;
 }
 
 std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {

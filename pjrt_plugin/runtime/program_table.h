@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -34,6 +35,17 @@ struct ProgramCounters {
     std::atomic<int64_t> bytes_out{0};
     std::atomic<int64_t> nanoseconds{0};
     std::atomic<int64_t> loads{0};
+};
+
+// The same counts as plain numbers, summed over every time a program of this name was loaded.
+struct ProgramTotals {
+    int64_t evaluations = 0;
+    int64_t bytes_in = 0;
+    int64_t bytes_out = 0;
+    int64_t nanoseconds = 0;
+    int64_t loads = 0;
+
+    void Add(const ProgramCounters& counters);
 };
 
 // A program bound to its caller's argument order. Run may be called from several threads at once.
@@ -102,12 +114,15 @@ class ProgramTable {
     void Remove(int64_t id);
     std::shared_ptr<BoundProgram> Find(int64_t id);
     std::vector<std::shared_ptr<BoundProgram>> All();
+    // By name, programs that left the table included: totals never fall.
+    std::map<std::string, ProgramTotals> Totals();
     // Unloads the program that was used longest ago; false if none is loaded but `except`.
     bool UnloadOldest(const BoundProgram* except);
 
   private:
     std::mutex mutex_;
     std::vector<std::shared_ptr<BoundProgram>> programs_;
+    std::map<std::string, ProgramTotals> removed_;
 };
 
 }  // namespace jax_ane::runtime
