@@ -100,7 +100,8 @@ void BindRuntime(nb::module_& m) {
           nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
           nb::rv_policy::take_ownership,
           "Compiles and loads a MIL program; raises RuntimeError(status code, text).");
-    m.def("program_stats", &ProgramStats, "One dict a program, loaded or not any more: evaluations, bytes, time.");
+    m.def("program_stats", &ProgramStats,
+          "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(
         "program_handler", []() { return nb::capsule(runtime::ProgramHandler()); },
         "The FFI handler of the custom call jax_ane_program, as a capsule.");
