@@ -4,7 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstdlib>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -14,6 +16,8 @@
 namespace jax_ane::software {
 namespace {
 
+constexpr NumericsMode kExact = NumericsMode::kExact;
+
 std::vector<Half> RandomBits(size_t n, uint32_t seed, Half mask) {
     std::mt19937 random(seed);
     std::vector<Half> values(n);
@@ -21,20 +25,41 @@ std::vector<Half> RandomBits(size_t n, uint32_t seed, Half mask) {
     return values;
 }
 
-std::vector<Half> Gemm(const KernelTable& table, const GemmArgs& base, int threads) {
+using Memory = std::unique_ptr<void, decltype(&std::free)>;
+
+Memory Allocate(size_t bytes) {
+    return {std::aligned_alloc(64, (bytes + 64) / 64 * 64), std::free};
+}
+
+enum class Packed { kNo, kAhead };
+
+std::vector<Half> Gemm(const KernelTable& table, NumericsMode mode, const GemmArgs& base,
+                       int threads, Packed packed) {
     ThreadPool pool(threads);
     GemmArgs args = base;
     std::vector<Half> c(static_cast<size_t>(args.m * args.n));
-    const GemmKernel& kernel = table.gemm[0];
-    const size_t bytes = kernel.scratch_bytes(args.m, args.n, args.k, threads);
-    void* scratch = std::aligned_alloc(64, (bytes + 64) / 64 * 64);
+    const GemmKernel& kernel = table.gemm[static_cast<int>(mode)];
+    const Memory scratch = Allocate(kernel.scratch_bytes(args.m, args.n, args.k, threads));
     args.c = c.data();
     args.c_row_stride = args.n;
-    args.scratch = scratch;
+    args.scratch = scratch.get();
     args.pool = threads == 1 ? nullptr : &pool;
+    const size_t packed_bytes = kernel.packed_b_bytes(args.n, args.k);
+    const Memory panels = Allocate(packed_bytes);
+    if (packed == Packed::kAhead && packed_bytes > 0) {
+        kernel.pack_b(args.b, args.n, args.k, panels.get(), args.pool);
+        args.packed_b = panels.get();
+    }
     kernel.run(args);
-    std::free(scratch);
     return c;
+}
+
+std::vector<const KernelTable*> AllTables() {
+    std::vector<const KernelTable*> tables;
+    for (const char* isa : {"scalar", "avx2", "avx512", "neon"}) {
+        if (const KernelTable* table = FindKernels(isa)) tables.push_back(table);
+    }
+    return tables;
 }
 
 // Section 1 of the numerics, one output at a time.
@@ -74,11 +99,63 @@ TEST_CASE("exact gemm equals the rule") {
                 g.a = variant % 2 == 0 ? MatrixView{a.data(), k, 1} : MatrixView{a.data(), 1, g.m};
                 g.b = variant < 2 ? MatrixView{b.data(), g.n, 1} : MatrixView{b.data(), 1, k};
                 const auto expected = Oracle(g);
-                for (const char* isa : {"scalar", "avx2", "avx512", "neon"}) {
-                    const KernelTable* table = FindKernels(isa);
-                    if (table == nullptr) continue;
-                    CHECK(Gemm(*table, g, 1) == expected);
-                    CHECK(Gemm(*table, g, 3) == expected);
+                for (const KernelTable* table : AllTables()) {
+                    for (Packed packed : {Packed::kNo, Packed::kAhead}) {
+                        CHECK(Gemm(*table, kExact, g, 1, packed) == expected);
+                        CHECK(Gemm(*table, kExact, g, 3, packed) == expected);
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("exact products of few rows equal the rule") {
+    for (Half mask : {Half{0xBFFF}, Half{0xB7FF}, Half{0x9FFF}, Half{0xC3FF}, Half{0xFFFF}}) {
+        for (int64_t m = 1; m <= 6; ++m) {
+            GemmArgs g;
+            g.m = m;
+            g.n = m % 2 == 0 ? 33 : 450;
+            g.k = 70 + m;
+            const auto a = RandomBits(static_cast<size_t>(g.m * g.k), 7, mask);
+            const auto b = RandomBits(static_cast<size_t>(g.k * g.n), 8, mask);
+            const auto bias = RandomBits(512, 9, mask);
+            g.a = {a.data(), g.k, 1};
+            g.b = {b.data(), g.n, 1};
+            g.bias = bias.data();
+            g.bias_kind = static_cast<BiasKind>(m % 3);
+            const auto expected = Oracle(g);
+            for (const KernelTable* table : AllTables()) {
+                CHECK(Gemm(*table, kExact, g, 2, Packed::kAhead) == expected);
+            }
+        }
+    }
+}
+
+TEST_CASE("fast products are within float32's rounding") {
+    for (int64_t m : {1, 2, 3, 8, 13, 29, 40}) {
+        GemmArgs g;
+        g.m = m;
+        g.n = 101;
+        g.k = 333;
+        const auto a = RandomBits(static_cast<size_t>(g.m * g.k), 10, 0xBBFF);
+        const auto b = RandomBits(static_cast<size_t>(g.k * g.n), 11, 0xBBFF);
+        g.a = {a.data(), g.k, 1};
+        g.b = {b.data(), g.n, 1};
+        for (const KernelTable* table : AllTables()) {
+            for (Packed packed : {Packed::kNo, Packed::kAhead}) {
+                const auto c = Gemm(*table, NumericsMode::kFast, g, 2, packed);
+                for (int64_t i = 0; i < g.m * g.n; ++i) {
+                    double sum = 0, magnitude = 0;
+                    for (int64_t k = 0; k < g.k; ++k) {
+                        const double product =
+                            HalfToDouble(a[static_cast<size_t>(i / g.n * g.k + k)]) *
+                            HalfToDouble(b[static_cast<size_t>(k * g.n + i % g.n)]);
+                        sum += product;
+                        magnitude += std::fabs(product);
+                    }
+                    const double error = std::fabs(HalfToDouble(c[static_cast<size_t>(i)]) - sum);
+                    REQUIRE(error <= std::fabs(sum) * 0x1p-11 + magnitude * 0x1p-20);
                 }
             }
         }

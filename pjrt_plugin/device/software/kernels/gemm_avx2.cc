@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-#include "device/software/kernels/gemm_blocked.h"
+#include "device/software/kernels/gemm_entry.h"
 #include "device/software/kernels/transpose_sse.h"
 #include "device/software/kernels/vector_tables.h"
 
@@ -17,6 +17,8 @@ struct Avx2 {
     static constexpr int kVectors = 2;
     static constexpr int kRows = 4;
     static constexpr bool kMaskedAddsMagic = false;
+    static constexpr int kDirectAccumulators = 12;  // of the direct form, in vectors
+    static constexpr int kDirectPasses = 2;
     static constexpr int kPanel = kLanes * kVectors;
 
     using Float = __m256;
@@ -34,6 +36,11 @@ struct Avx2 {
     static void StoreSum(int32_t* p, Sum s) {
         _mm256_store_si256(reinterpret_cast<__m256i*>(p), s);
     }
+    static Sum ZeroSum() { return _mm256_setzero_si256(); }
+    static Float Widen(const Half* p) {
+        return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+    }
+    static void Prefetch(const Half* p) { _mm_prefetch(p, _MM_HINT_T0); }
     static Exponents LoadExponents(const int8_t* p) {
         const __m128i bytes = _mm_load_si128(reinterpret_cast<const __m128i*>(p));
         return {{_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))}};
@@ -73,6 +80,15 @@ struct Avx2 {
 
     static Sum UnmaskedStep(Sum sum, Float a, Float b) {
         const __m256 q = _mm256_fmadd_ps(a, b, _mm256_set1_ps(blocked::kMagic));
+        return _mm256_add_epi32(sum, _mm256_castps_si256(q));
+    }
+
+    static Sum ThresholdStep(Sum sum, Float a, Float b, Float threshold) {
+        const __m256 magnitude =
+            _mm256_and_ps(b, _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF)));
+        const __m256 keep = _mm256_cmp_ps(magnitude, threshold, _CMP_GE_OQ);
+        const __m256 magic = _mm256_set1_ps(blocked::kMagic);
+        const __m256 q = _mm256_blendv_ps(magic, _mm256_fmadd_ps(a, b, magic), keep);
         return _mm256_add_epi32(sum, _mm256_castps_si256(q));
     }
 

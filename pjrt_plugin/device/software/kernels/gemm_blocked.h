@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The blocked GEMM behind every vector instruction set, exact and fast from one template. An
-// instruction set supplies `Isa`: its vectors and the inner step (see gemm_avx512.cc).
+// instruction set supplies `Isa`: its vectors and the inner step (see gemm_avx512.cc). gemm_entry.h
+// chooses between this form and that of gemm_direct.h.
 //
 // Exact, in three vector operations a product: `a` is scaled by 2^16 and moved one float32 step
 // away from zero, so that fma(a, b, 1.5 * 2^23) rounds the product to a multiple of 2^-16 with ties
@@ -18,6 +19,7 @@
 
 #include "device/software/kernels/kernels.h"
 #include "device/software/kernels/mac.h"
+#include "device/software/kernels/packed_panels.h"
 
 // Everything here has internal linkage: a function compiled for one instruction set must never be
 // the copy that the linker keeps for another.
@@ -65,6 +67,10 @@ struct Range {
     int32_t min_field = 64;
     int32_t max_bits = 0;
 
+    void Add(const PanelRange& panel) {
+        min_field = std::min<int32_t>(min_field, panel.min_field);
+        max_bits = std::max<int32_t>(max_bits, panel.max_bits);
+    }
     int32_t min_exponent() const { return min_field - 15; }
     float max_magnitude() const { return MacFloat(static_cast<Half>(max_bits)); }
 };
@@ -121,10 +127,34 @@ Range PackA(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch
     return range;
 }
 
+// The same from a packed right-hand side, whose panels are as wide as ours, wider or narrower.
+template <typename Isa, bool kExact>
+Range UnpackB(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch<Isa>& s) {
+    using G = Geometry<Isa>;
+    constexpr int64_t kPiece = std::min<int64_t>(G::kPanel, PackedPanels::kColumns);
+    const PackedPanels packed(g.packed_b, g.n, g.k);
+    Range range;
+    typename Isa::PanelRange ignored;
+    for (int64_t first = 0; first < t.columns; first += kPiece) {
+        const int64_t column = t.column + first, panel = column / PackedPanels::kColumns;
+        const Half* source =
+            packed.panel(panel) + k0 * PackedPanels::kColumns + column % PackedPanels::kColumns;
+        const int64_t to = first / G::kPanel * G::kPanel * kDepth + first % G::kPanel;
+        for (int64_t k = 0; k < depth; ++k) {
+            Isa::template DecodePanelRow<kExact>(source + k * PackedPanels::kColumns, kPiece,
+                                                 s.b + to + k * G::kPanel,
+                                                 s.b_exponent + to + k * G::kPanel, ignored);
+        }
+        range.Add(packed.range(panel));
+    }
+    return range;
+}
+
 // B[k0 .. k0 + depth, tile columns) in panels, with the exponents where exact.
 template <typename Isa, bool kExact>
 Range PackB(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch<Isa>& s) {
     using G = Geometry<Isa>;
+    if (g.packed_b != nullptr) return UnpackB<Isa, kExact>(g, t, k0, depth, s);
     Range range;
     for (int64_t first = 0; first < t.columns; first += G::kPanel) {
         const int64_t columns = std::min<int64_t>(G::kPanel, t.columns - first);
@@ -277,10 +307,16 @@ void FillSquares(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
     }
 }
 
+// Takes out what the steps of the magic number left in the sums.
+inline void SubtractMagic(int32_t* sums, int64_t count, uint32_t magic) {
+    for (int64_t j = 0; j < count; ++j) {
+        sums[j] = static_cast<int32_t>(static_cast<uint32_t>(sums[j]) - magic);
+    }
+}
+
+// Adds the bias to a row of sums that did not overflow and stores it.
 template <typename Isa>
-void StoreExactRow(const GemmArgs& g, const Tile& t, int64_t i, bool safe, Scratch<Isa>& s) {
-    using G = Geometry<Isa>;
-    int32_t* sum = s.sum + i * G::kTileColumns;
+void FinishExactRow(const GemmArgs& g, const Tile& t, int64_t i, int32_t* sum) {
     const int64_t row = t.row + i;
     if (g.bias_kind != BiasKind::kNone) {
         for (int64_t j = 0; j < t.columns; ++j) {
@@ -294,7 +330,13 @@ void StoreExactRow(const GemmArgs& g, const Tile& t, int64_t i, bool safe, Scrat
     } else {
         Isa::RoundRow(sum, t.columns, g.c + row * g.c_row_stride + t.column);
     }
+}
+
+template <typename Isa>
+void StoreExactRow(const GemmArgs& g, const Tile& t, int64_t i, bool safe, Scratch<Isa>& s) {
+    FinishExactRow<Isa>(g, t, i, s.sum + i * Geometry<Isa>::kTileColumns);
     if (safe) return;
+    const int64_t row = t.row + i;
     for (int64_t j = 0; j < t.columns; ++j) {
         const float bias = MacFloat(BiasAt(g, row, t.column + j));
         const double bound = std::sqrt(static_cast<double>(s.row_square[i]) * s.column_square[j]);
@@ -343,12 +385,20 @@ void ExactTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
     const bool safe = CannotOverflow(g.k, bound, LargestBias(g, t));
     if (!safe) FillSquares(g, t, s);
     for (int64_t i = 0; i < t.rows; ++i) {
-        int32_t* sum = s.sum + i * G::kTileColumns;
-        for (int64_t j = 0; j < t.columns; ++j) {
-            sum[j] = static_cast<int32_t>(static_cast<uint32_t>(sum[j]) - magic);
-        }
+        SubtractMagic(s.sum + i * G::kTileColumns, t.columns, magic);
         StoreExactRow(g, t, i, safe, s);
     }
+}
+
+// Adds the bias to a row of float sums and stores it as fp16.
+template <typename Isa>
+void StoreFastRow(const GemmArgs& g, const Tile& t, int64_t i, float* sum) {
+    if (g.bias_kind != BiasKind::kNone) {
+        for (int64_t j = 0; j < t.columns; ++j) {
+            sum[j] += HalfToFloat(BiasAt(g, t.row + i, t.column + j));
+        }
+    }
+    Isa::NarrowRow(sum, t.columns, g.c + (t.row + i) * g.c_row_stride + t.column);
 }
 
 template <typename Isa>
@@ -363,13 +413,7 @@ void FastTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
         MultiplyBlock<Isa, Inner::kFast>(t, depth, s);
     }
     for (int64_t i = 0; i < t.rows; ++i) {
-        auto* sum = reinterpret_cast<float*>(s.sum + i * G::kTileColumns);
-        if (g.bias_kind != BiasKind::kNone) {
-            for (int64_t j = 0; j < t.columns; ++j) {
-                sum[j] += HalfToFloat(BiasAt(g, t.row + i, t.column + j));
-            }
-        }
-        Isa::NarrowRow(sum, t.columns, g.c + (t.row + i) * g.c_row_stride + t.column);
+        StoreFastRow<Isa>(g, t, i, reinterpret_cast<float*>(s.sum + i * G::kTileColumns));
     }
 }
 
@@ -396,21 +440,6 @@ void Run(const GemmArgs& g) {
                   scratch[slot]);
         }
     });
-}
-
-template <typename Isa>
-size_t ScratchBytes(int64_t, int64_t, int64_t, int threads) {
-    return sizeof(Scratch<Isa>) * static_cast<size_t>(std::max(threads, 1));
-}
-inline size_t NoPackedB(int64_t, int64_t) { return 0; }
-inline void PackNothing(const MatrixView&, int64_t, int64_t, void*, ThreadPool*) {}
-
-template <typename Isa>
-void Fill(KernelTable& table) {
-    table.gemm[static_cast<int>(NumericsMode::kExact)] = {ScratchBytes<Isa>, NoPackedB, PackNothing,
-                                                          Run<Isa, ExactTile<Isa>>};
-    table.gemm[static_cast<int>(NumericsMode::kFast)] = {ScratchBytes<Isa>, NoPackedB, PackNothing,
-                                                         Run<Isa, FastTile<Isa>>};
 }
 
 }  // namespace
