@@ -21,10 +21,10 @@ if sys.argv[1] == "without":
             return ()
         return original(**wanted)
     metadata.entry_points = entry_points
-start = time.perf_counter()
+start = time.process_time()  # foreign load does not count
 import jax
 jax.devices()
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 from jax._src import xla_bridge
 known = "ane" in xla_bridge._backend_factories
 assert known == (sys.argv[1] == "with"), "the entry point was not switched"

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "device/surface_contents.h"
 #include "util/status.h"
 
 namespace jax_ane::device {
@@ -48,10 +49,13 @@ struct ProgramAttributes {
     std::vector<std::string> output_symbols;
 };
 
-// Memory of one boundary tensor: 64-byte aligned, at least size_bytes() long.
+// Memory of one boundary tensor: 64-byte aligned, at least size_bytes() long. An input whose bytes
+// stay the same over many evaluations may carry its `contents`, where an engine keeps what it
+// derives from them (packed weights).
 struct Surface {
     void* data = nullptr;
     size_t size_bytes = 0;
+    SurfaceContents* contents = nullptr;
 };
 
 // Blob files by the path written in the MIL text ("@model_path/weights/w0.bin").

@@ -22,12 +22,13 @@ CompletionQueue& CompletionQueue::Get() {
     return *queue;
 }
 
-void CompletionQueue::Watch(nb::handle array, std::shared_ptr<EventState> state) {
+void CompletionQueue::Watch(nb::handle array, std::shared_ptr<EventState> state,
+                            std::shared_ptr<const void> program) {
     {
         std::lock_guard lock(mutex_);
         if (!stopped_) {
             if (!thread_.joinable()) thread_ = std::thread([this] { Work(); });
-            items_.push_back({PyRef(nb::borrow(array)), std::move(state)});
+            items_.push_back({PyRef(nb::borrow(array)), std::move(state), std::move(program)});
             changed_.notify_one();
             return;
         }

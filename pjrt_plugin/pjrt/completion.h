@@ -18,9 +18,10 @@ class CompletionQueue {
   public:
     static CompletionQueue& Get();
 
-    // Sets `state` once `array`, a result of an execution, is there. Needs the GIL. After Stop it
-    // waits before it returns.
-    void Watch(nb::handle array, std::shared_ptr<EventState> state);
+    // Sets `state` once `array`, a result of an execution, is there, and keeps what the execution
+    // runs on until then. Needs the GIL. After Stop it waits before it returns.
+    void Watch(nb::handle array, std::shared_ptr<EventState> state,
+               std::shared_ptr<const void> program);
     // Waits for what is pending and ends the thread: at interpreter exit, before Python goes away.
     // Must not be called with the GIL.
     void Stop();
@@ -29,6 +30,7 @@ class CompletionQueue {
     struct Item {
         PyRef array;
         std::shared_ptr<EventState> state;
+        std::shared_ptr<const void> program;
     };
     void Work();
 

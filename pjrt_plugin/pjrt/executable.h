@@ -112,8 +112,10 @@ class LoadedExecutableInstance {
     std::atomic<bool> deleted_ = false;
 };
 
-// Runs `program` and fills the output lists (execute.cc).
-Status Execute(Program& program, const PJRT_LoadedExecutable_Execute_Args& args);
+// Runs `program` and fills the output lists (execute.cc). The program lives until its results are
+// there, whoever drops it meanwhile.
+Status Execute(const std::shared_ptr<Program>& program,
+               const PJRT_LoadedExecutable_Execute_Args& args);
 
 // The serialised form: magic, version, program, options, checksum (serialize.cc).
 std::string SerializeProgram(const Program& program);

@@ -35,6 +35,21 @@ StatusOr<nb::object> UndonatableArray(BufferInstance& buffer, Storage& storage) 
     return nb::borrow(InnerArray(buffer, copy));
 }
 
+// A buffer that a second execution reads is likely to be read by many more: weights. From here on
+// programs keep what they make of its bytes.
+void NoteRead(BufferInstance& buffer, Storage& storage) {
+    constexpr int kExecutions = 2;
+    constexpr size_t kWorthKeepingBytes = 4096;
+    if (storage.CountExecution() < kExecutions || storage.keeps_images()) return;
+    const bool is_float =
+        buffer.type() == PJRT_Buffer_Type_F32 || buffer.type() == PJRT_Buffer_Type_F16;
+    if (!is_float || buffer.byte_size() < kWorthKeepingBytes) return;
+    if (storage.ready() && !storage.ready()->IsReady()) return;
+    nb::object address = nb::handle(storage.array()).attr("unsafe_buffer_pointer")();
+    storage.KeepImages(reinterpret_cast<const void*>(nb::cast<uintptr_t>(address)),
+                       buffer.device()->tracker());
+}
+
 // The inner arrays of one device's arguments.
 StatusOr<nb::object> CollectArguments(Program& program, PJRT_Buffer* const* buffers,
                                       const PJRT_LoadedExecutable_Execute_Args& args,
@@ -51,10 +66,12 @@ StatusOr<nb::object> CollectArguments(Program& program, PJRT_Buffer* const* buff
                 JAX_ANE_ASSIGN_OR_RETURN(array, UndonatableArray(buffer, *storage));
             } else {
                 array = nb::borrow(InnerArray(buffer, *storage));
+                storage->DropImages();  // XLA:CPU may write into the bytes
                 arguments->donated.push_back(&buffer);
             }
         } else {
             array = nb::borrow(InnerArray(buffer, *storage));
+            NoteRead(buffer, *storage);
         }
         PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), array.release().ptr());
         if (storage) arguments->kept.push_back(std::move(storage));
@@ -87,19 +104,20 @@ nb::object RunOnOneDevice(Program& program, nb::handle arguments) {
 
 // The event of an execution's results; null when they are there. All results of an execution become
 // ready together. Ordered effects wait: the next program must not overtake this one.
-StatusOr<std::shared_ptr<EventState>> WatchResults(const Program& program, nb::handle arrays) {
+StatusOr<std::shared_ptr<EventState>> WatchResults(const std::shared_ptr<Program>& program,
+                                                   nb::handle arrays) {
     static PyObject* is_ready = Interned("is_ready");
     const Py_ssize_t count = PyList_Size(arrays.ptr());
     if (count == 0) return std::shared_ptr<EventState>();
     nb::handle last = PyList_GET_ITEM(arrays.ptr(), count - 1);
     nb::object answer = nb::steal(PyObject_CallMethodNoArgs(last.ptr(), is_ready));
     if (!answer) throw nb::python_error();
-    if (answer.is(nb::handle(Py_True)) && program.num_tokens == 0) {
+    if (answer.is(nb::handle(Py_True)) && program->num_tokens == 0) {
         return std::shared_ptr<EventState>();
     }
     auto state = std::make_shared<EventState>();
-    CompletionQueue::Get().Watch(last, state);
-    if (program.num_tokens > 0) {
+    CompletionQueue::Get().Watch(last, state, program);
+    if (program->num_tokens > 0) {
         nb::gil_scoped_release release;
         Status status = state->Await();
         if (!status.ok()) return status;
@@ -107,13 +125,15 @@ StatusOr<std::shared_ptr<EventState>> WatchResults(const Program& program, nb::h
     return state;
 }
 
-Status EmitOutputs(Program& program, nb::handle arrays, DeviceInstance* device,
-                   PJRT_Buffer** outputs, std::shared_ptr<EventState>* done) {
+Status EmitOutputs(const std::shared_ptr<Program>& shared, nb::handle arrays,
+                   DeviceInstance* device, PJRT_Buffer** outputs,
+                   std::shared_ptr<EventState>* done) {
+    const Program& program = *shared;
     const size_t expected = program.outputs.size() - program.num_tokens;
     if (static_cast<size_t>(PyList_Size(arrays.ptr())) != expected) {
         return Internal("XLA:CPU returned another number of results than it announced");
     }
-    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<EventState> ready, WatchResults(program, arrays));
+    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<EventState> ready, WatchResults(shared, arrays));
     *done = ready;
     for (size_t i = 0; i < program.outputs.size(); ++i) {
         const OutputInfo& info = program.outputs[i];
@@ -128,14 +148,16 @@ Status EmitOutputs(Program& program, nb::handle arrays, DeviceInstance* device,
     return {};
 }
 
-Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args& args,
+Status ExecuteWithGil(const std::shared_ptr<Program>& shared,
+                      const PJRT_LoadedExecutable_Execute_Args& args,
                       std::vector<std::shared_ptr<EventState>>& done) {
+    Program& program = *shared;
     Arguments arguments;
     if (args.num_devices == 1) {
         JAX_ANE_ASSIGN_OR_RETURN(
             nb::object list, CollectArguments(program, args.argument_lists[0], args, &arguments));
         nb::object arrays = RunOnOneDevice(program, list);
-        JAX_ANE_RETURN_IF_ERROR(EmitOutputs(program, arrays,
+        JAX_ANE_RETURN_IF_ERROR(EmitOutputs(shared, arrays,
                                             DeviceInstance::Unwrap(program.devices[0]),
                                             args.output_lists[0], &done[0]));
     } else {
@@ -149,7 +171,7 @@ Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args
         nb::object results = program.host().attr("execute_shards")(shards);
         for (size_t device = 0; device < args.num_devices; ++device) {
             nb::object arrays = results[device];
-            JAX_ANE_RETURN_IF_ERROR(EmitOutputs(program, arrays,
+            JAX_ANE_RETURN_IF_ERROR(EmitOutputs(shared, arrays,
                                                 DeviceInstance::Unwrap(program.devices[device]),
                                                 args.output_lists[device], &done[device]));
         }
@@ -160,7 +182,9 @@ Status ExecuteWithGil(Program& program, const PJRT_LoadedExecutable_Execute_Args
 
 }  // namespace
 
-Status Execute(Program& program, const PJRT_LoadedExecutable_Execute_Args& args) {
+Status Execute(const std::shared_ptr<Program>& shared,
+               const PJRT_LoadedExecutable_Execute_Args& args) {
+    const Program& program = *shared;
     if (args.num_devices != program.devices.size()) {
         return InvalidArgument("a program for " + std::to_string(program.devices.size()) +
                                " devices was run on " + std::to_string(args.num_devices));
@@ -170,7 +194,7 @@ Status Execute(Program& program, const PJRT_LoadedExecutable_Execute_Args& args)
                                " arguments was given " + std::to_string(args.num_args));
     }
     std::vector<std::shared_ptr<EventState>> done(args.num_devices);
-    JAX_ANE_RETURN_IF_ERROR(WithPython([&] { return ExecuteWithGil(program, args, done); }));
+    JAX_ANE_RETURN_IF_ERROR(WithPython([&] { return ExecuteWithGil(shared, args, done); }));
     if (args.device_complete_events) {
         for (size_t device = 0; device < args.num_devices; ++device) {
             args.device_complete_events[device] = done[device]

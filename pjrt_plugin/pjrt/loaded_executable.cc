@@ -103,7 +103,7 @@ Status OnLoadedExecutableExecute(PJRT_LoadedExecutable_Execute_Args& args) {
     }
     // A share of its own: the handle may be destroyed by another thread meanwhile.
     std::shared_ptr<Program> program = executable.program();
-    return Execute(*program, args);
+    return Execute(program, args);
 }
 
 }  // namespace

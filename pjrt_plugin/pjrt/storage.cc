@@ -110,6 +110,26 @@ Status Storage::Await() const {
     return status;
 }
 
+void Storage::KeepImages(const void* data, std::shared_ptr<MemoryTracker> tracker) {
+    auto account = [tracker = std::move(tracker)](int64_t bytes) {
+        if (bytes > 0) {
+            tracker->Add(bytes);
+        } else {
+            tracker->Remove(-bytes);
+        }
+    };
+    std::lock_guard lock(mutex_);
+    if (!images_) images_ = std::make_unique<runtime::BufferImages>(data, std::move(account));
+    keeps_images_ = true;
+}
+
+void Storage::DropImages() {
+    std::unique_ptr<runtime::BufferImages> dropped;
+    std::lock_guard lock(mutex_);
+    dropped.swap(images_);
+    keeps_images_ = false;
+}
+
 Storage::~Storage() {
     if (tracker_) tracker_->Remove(array_bytes_);
 }

@@ -12,6 +12,7 @@
 
 #include "pjrt/event.h"
 #include "pjrt/python_bridge.h"
+#include "runtime/images.h"
 #include "util/status.h"
 
 namespace jax_ane::pjrt {
@@ -92,6 +93,13 @@ class Storage {
     // The array's own memory once it was asked for, else null.
     const void* array_data() const { return array_data_; }
     void set_array_data(const void* data) { array_data_ = data; }
+    // Counts an execution that reads the bytes without donating them; returns how many there were.
+    int CountExecution() { return executions_.fetch_add(1, std::memory_order_relaxed) + 1; }
+    // From now on programs may keep their form of the bytes, which lie at `data`, until DropImages.
+    void KeepImages(const void* data, std::shared_ptr<MemoryTracker> tracker);
+    void DropImages();
+    bool keeps_images() const { return keeps_images_.load(std::memory_order_relaxed); }
+
     // True when the array's memory is XLA's, which a donation may overwrite.
     bool array_is_origin() const { return tracker_ != nullptr; }
 
@@ -103,6 +111,9 @@ class Storage {
     size_t array_bytes_ = 0;
     std::shared_ptr<MemoryTracker> tracker_;
     const std::shared_ptr<EventState> ready_;
+    std::atomic<int> executions_ = 0;
+    std::atomic<bool> keeps_images_ = false;
+    std::unique_ptr<runtime::BufferImages> images_;
 };
 
 }  // namespace jax_ane::pjrt

@@ -7,6 +7,8 @@
 #include <cstdlib>
 
 #include "runtime/convert.h"
+#include "runtime/images.h"
+#include "util/aligned_memory.h"
 
 namespace jax_ane::runtime {
 
@@ -19,11 +21,6 @@ int64_t NowNanoseconds() {
                std::chrono::steady_clock::now().time_since_epoch())
         .count();
 }
-
-struct FreeDeleter {
-    void operator()(void* memory) const { std::free(memory); }
-};
-using AlignedMemory = std::unique_ptr<void, FreeDeleter>;
 
 // Finds tensor `name` among the live list and its index among the symbols, as the device told them.
 template <typename Port>
@@ -50,7 +47,14 @@ Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
 
 // One set of surfaces: a call takes a set, so calls may overlap.
 struct BoundProgram::Surfaces {
-    std::vector<AlignedMemory> memory;
+    // Memory of an input is allocated when a call has no image of it, and given back when one has.
+    struct Input {
+        AlignedMemory memory;
+        ImageCache images;
+        std::shared_ptr<Image> image;  // in use by this call
+    };
+    std::vector<Input> own;                // by argument
+    std::vector<AlignedMemory> memory;     // of the outputs
     std::vector<device::Surface> inputs;   // by symbol index
     std::vector<device::Surface> outputs;  // by symbol index
 };
@@ -116,6 +120,32 @@ bool BoundProgram::Unload() {
     return true;
 }
 
+StatusOr<AlignedMemory> BoundProgram::AllocateSurface(const Port& port) const {
+    AlignedMemory memory = AllocateAligned(port.tensor.size_bytes());
+    if (memory == nullptr) {
+        return ResourceExhausted("program " + name_ + ": no memory for a surface of " +
+                                 std::to_string(port.tensor.size_bytes()) + " bytes");
+    }
+    return memory;
+}
+
+Status BoundProgram::BindInput(const HostArray& array, const Port& port, Surfaces& surfaces,
+                               size_t index) const {
+    Surfaces::Input& own = surfaces.own[index];
+    device::Surface& surface = surfaces.inputs[port.symbol];
+    own.image = own.images.Find(engine_, array, port.tensor);
+    if (own.image != nullptr) {
+        own.memory.reset();
+        surface = own.image->surface();
+        return Status();
+    }
+    if (own.memory == nullptr) {
+        JAX_ANE_ASSIGN_OR_RETURN(own.memory, AllocateSurface(port));
+    }
+    surface = {own.memory.get(), port.tensor.size_bytes()};
+    return WriteSurface(engine_, array, port.tensor, surface.data);
+}
+
 StatusOr<std::unique_ptr<BoundProgram::Surfaces>> BoundProgram::TakeSurfaces() {
     {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -126,26 +156,19 @@ StatusOr<std::unique_ptr<BoundProgram::Surfaces>> BoundProgram::TakeSurfaces() {
         }
     }
     auto surfaces = std::make_unique<Surfaces>();
-    auto allocate = [&](const std::vector<Port>& ports, std::vector<device::Surface>& list) {
-        list.resize(ports.size());
-        for (const Port& port : ports) {
-            size_t bytes = (port.tensor.size_bytes() + kAlignment - 1) / kAlignment * kAlignment;
-            void* memory = std::aligned_alloc(kAlignment, std::max(bytes, kAlignment));
-            if (memory == nullptr) {
-                return ResourceExhausted("program " + name_ + ": no memory for a surface of " +
-                                         std::to_string(bytes) + " bytes");
-            }
-            surfaces->memory.emplace_back(memory);
-            list[port.symbol] = {memory, bytes};
-        }
-        return Status();
-    };
-    JAX_ANE_RETURN_IF_ERROR(allocate(inputs_, surfaces->inputs));
-    JAX_ANE_RETURN_IF_ERROR(allocate(outputs_, surfaces->outputs));
+    surfaces->own.resize(inputs_.size());
+    surfaces->inputs.resize(inputs_.size());
+    surfaces->outputs.resize(outputs_.size());
+    for (const Port& port : outputs_) {
+        JAX_ANE_ASSIGN_OR_RETURN(AlignedMemory memory, AllocateSurface(port));
+        surfaces->outputs[port.symbol] = {memory.get(), port.tensor.size_bytes()};
+        surfaces->memory.push_back(std::move(memory));
+    }
     return surfaces;
 }
 
 void BoundProgram::ReturnSurfaces(std::unique_ptr<Surfaces> surfaces) {
+    for (Surfaces::Input& own : surfaces->own) own.image.reset();
     std::lock_guard<std::mutex> lock(mutex_);
     free_surfaces_.push_back(std::move(surfaces));
 }
@@ -178,8 +201,7 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, Loaded());
     JAX_ANE_ASSIGN_OR_RETURN(std::unique_ptr<Surfaces> surfaces, TakeSurfaces());
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(inputs_, [&](size_t i, const Port& port) {
-        void* surface = surfaces->inputs[port.symbol].data;
-        return WriteSurface(engine_, inputs[i], port.tensor, surface);
+        return BindInput(inputs[i], port, *surfaces, i);
     }));
     Status status = loaded->Evaluate(surfaces->inputs, surfaces->outputs);
     if (!status.ok()) {

@@ -14,6 +14,7 @@
 
 #include "device/device.h"
 #include "device/software/engine.h"
+#include "util/aligned_memory.h"
 #include "util/status.h"
 
 namespace jax_ane::runtime {
@@ -83,6 +84,10 @@ class BoundProgram {
     Status ForEachPort(const std::vector<Port>& ports, Fn&& fn) const;
     StatusOr<std::shared_ptr<device::LoadedProgram>> Loaded();
     StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
+    StatusOr<AlignedMemory> AllocateSurface(const Port& port) const;
+    // Gives argument `index` its surface: the image of its buffer, or a copy in fp16.
+    Status BindInput(const HostArray& array, const Port& port, Surfaces& surfaces,
+                     size_t index) const;
     void ReturnSurfaces(std::unique_ptr<Surfaces> surfaces);
 
     std::shared_ptr<device::Device> device_;

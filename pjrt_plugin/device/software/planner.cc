@@ -82,7 +82,8 @@ class Planner {
     static constexpr int kNoBlock = -1;
 
     bool IsDense(const device::BoundaryTensor& t) const {
-        return t.row_stride == t.width * static_cast<int64_t>(device::ElementSize(t.type));
+        return t.planes * t.height == 1 ||
+               t.row_stride == t.width * static_cast<int64_t>(device::ElementSize(t.type));
     }
     const GraphValue& Value(int v) const { return graph_.values[static_cast<size_t>(v)]; }
     Ref& At(int v) { return plan_.refs[static_cast<size_t>(v)]; }

@@ -63,6 +63,7 @@ struct FreeDeleter {
 struct RunState {
     std::unique_ptr<uint8_t, FreeDeleter> arena;
     std::vector<uint8_t*> bases;
+    std::vector<device::SurfaceContents*> contents;  // by base
 };
 
 class SoftwareCompiled : public device::CompiledProgram {
@@ -138,6 +139,7 @@ StatusOr<std::unique_ptr<RunState>> SoftwareLoaded::TakeState() {
     }
     state->bases.resize(static_cast<size_t>(plan_.bases));
     state->bases[0] = state->arena.get();
+    state->contents.resize(state->bases.size());
     return state;
 }
 
@@ -187,7 +189,8 @@ Status SoftwareLoaded::Evaluate(std::span<const Surface> inputs, std::span<const
     // first.
     std::vector<std::unique_ptr<uint8_t, FreeDeleter>> copies;
     for (size_t i = 0; i < input_count; ++i) {
-        auto* data = static_cast<uint8_t*>(inputs[static_cast<size_t>(input_slots_[i])].data);
+        const Surface& surface = inputs[static_cast<size_t>(input_slots_[i])];
+        auto* data = static_cast<uint8_t*>(surface.data);
         const size_t bytes = attributes_.inputs[i].size_bytes();
         bool shared = false;
         for (size_t j = 0; j < output_slots_.size(); ++j) {
@@ -201,8 +204,9 @@ Status SoftwareLoaded::Evaluate(std::span<const Surface> inputs, std::span<const
             data = copies.back().get();
         }
         state->bases[1 + i] = data;
+        state->contents[1 + i] = shared ? nullptr : surface.contents;
     }
-    const Run run{state->bases.data()};
+    const Run run{state->bases.data(), state->contents.data()};
     for (const Step& step : plan_.steps) step(run);
     ReturnState(std::move(state));
     return Status();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device/software/ops/gemm_step.h"
 
+#include <cstdlib>
+
 namespace jax_ane::software {
 namespace {
 
@@ -16,6 +18,30 @@ GemmArgs Arguments(const GemmPlan& g, const Run& run, size_t batch) {
     args.bias_kind = g.bias_kind;
     if (g.bias_kind != BiasKind::kNone) args.bias = run.At<Half>(g.bias);
     return args;
+}
+
+// Packs the right-hand side into memory of its own.
+std::shared_ptr<const void> Pack(const GemmKernel& kernel, const GemmPlan& g, const Half* data,
+                                 size_t bytes, ThreadPool* pool) {
+    std::shared_ptr<void> memory(std::aligned_alloc(64, (bytes + 63) / 64 * 64), std::free);
+    if (memory == nullptr) return nullptr;
+    kernel.pack_b({data, g.b_row_stride, g.b_column_stride}, g.n, g.k, memory.get(), pool);
+    return memory;
+}
+
+// The packed form of a right-hand side that its owner vouches for: made at its first evaluation,
+// found at all later ones. Null where nobody vouches, or where there is no memory for it.
+const void* PackedOperand(const GemmKernel& kernel, const GemmPlan& g, const Run& run,
+                          ThreadPool* pool) {
+    device::SurfaceContents* contents = run.contents[g.b.base];
+    if (contents == nullptr) return nullptr;
+    const int64_t offset = static_cast<int64_t>(g.b.offset) + g.b_offsets[0] * 2;
+    const device::DerivedKey key{reinterpret_cast<const void*>(kernel.pack_b),
+                                 {g.n, g.k, g.b_row_stride, g.b_column_stride, offset}};
+    if (const void* found = contents->Find(key)) return found;
+    const size_t bytes = kernel.packed_b_bytes(g.n, g.k);
+    auto packed = Pack(kernel, g, run.At<Half>(g.b) + g.b_offsets[0], bytes, pool);
+    return packed == nullptr ? nullptr : contents->Insert(key, std::move(packed), bytes);
 }
 
 }  // namespace
@@ -34,6 +60,7 @@ Step PlanGemm(PlanContext& p, const GemmPlan& g) {
             packed = memory;
         }
     }
+    const bool packs = g.b.fixed == nullptr && batches == 1 && kernel.packed_b_bytes(g.n, g.k) > 0;
     // Many small products: a thread for each. Few or large ones: all threads inside each.
     const bool by_batch = batches >= static_cast<size_t>(p.threads()) && p.threads() > 1 &&
                           g.m * g.n * g.k < (int64_t{1} << 26);
@@ -45,7 +72,7 @@ Step PlanGemm(PlanContext& p, const GemmPlan& g) {
         if (!by_batch) {
             for (size_t i = 0; i < batches; ++i) {
                 GemmArgs args = Arguments(g, run, i);
-                args.packed_b = packed;
+                args.packed_b = packs ? PackedOperand(kernel, g, run, pool) : packed;
                 args.scratch = memory;
                 args.pool = pool;
                 kernel.run(args);

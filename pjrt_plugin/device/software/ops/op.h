@@ -86,9 +86,11 @@ struct Ref {
     size_t offset = 0;
 };
 
-// One evaluation: the bases of its arena (0) and of the surfaces that are used in place.
+// One evaluation: the bases of its arena (0) and of the surfaces that are used in place, and for
+// each base the contents that the surface's owner vouches for, or null.
 struct Run {
     uint8_t* const* bases = nullptr;
+    device::SurfaceContents* const* contents = nullptr;
     template <typename T>
     T* At(const Ref& ref) const {
         const void* p = ref.fixed != nullptr ? ref.fixed : bases[ref.base] + ref.offset;
