@@ -62,8 +62,10 @@ class LoadedProgram {
   public:
     virtual ~LoadedProgram() = default;  // unloads
     virtual const ProgramAttributes& attributes() const = 0;
-    // Bytes of intermediates that one evaluation needs, and of weights held while loaded.
+    // Bytes of intermediates that one evaluation needs, the least that its schedule allows, and of
+    // weights held while loaded.
     virtual size_t arena_bytes() const = 0;
+    virtual size_t lower_bound_bytes() const = 0;
     virtual size_t weight_bytes() const = 0;
     // inputs[i] is the surface of input_symbols[i], likewise outputs. A surface that is too small
     // or misaligned is the framework's inference error (status=0x1d); outputs are then unchanged.

@@ -151,6 +151,7 @@ class Program {
     std::vector<std::string> InputSymbols() const { return program_->attributes().input_symbols; }
     std::vector<std::string> OutputSymbols() const { return program_->attributes().output_symbols; }
     size_t ArenaBytes() const { return program_->arena_bytes(); }
+    size_t LowerBoundBytes() const { return program_->lower_bound_bytes(); }
     size_t WeightBytes() const { return program_->weight_bytes(); }
 
   private:
@@ -171,6 +172,7 @@ void BindMil(nb::module_& m) {
         .def_prop_ro("input_symbols", &Program::InputSymbols)
         .def_prop_ro("output_symbols", &Program::OutputSymbols)
         .def_prop_ro("arena_bytes", &Program::ArenaBytes)
+        .def_prop_ro("lower_bound_bytes", &Program::LowerBoundBytes)
         .def_prop_ro("weight_bytes", &Program::WeightBytes);
     m.def(
         "mil_run",

@@ -81,6 +81,7 @@ class SoftwareLoaded : public device::LoadedProgram {
     ~SoftwareLoaded() override { loaded_->fetch_sub(1); }
     const ProgramAttributes& attributes() const override { return attributes_; }
     size_t arena_bytes() const override { return plan_.arena_bytes; }
+    size_t lower_bound_bytes() const override { return plan_.lower_bound_bytes; }
     size_t weight_bytes() const override { return plan_.held_bytes; }
     Status Evaluate(std::span<const Surface> inputs, std::span<const Surface> outputs) override;
 
@@ -136,8 +137,12 @@ StatusOr<std::unique_ptr<RunState>> SoftwareLoaded::TakeState() {
         return ResourceExhausted("an evaluation needs " + std::to_string(bytes) +
                                  " bytes of intermediates, which the machine does not have");
     }
-    state->bases.resize(static_cast<size_t>(plan_.bases));
+    state->bases.resize(plan_.bases());
     state->bases[0] = state->arena.get();
+    for (size_t i = 0; i < plan_.block_offsets.size(); ++i) {
+        state->bases[static_cast<size_t>(plan_.border_bases) + i] =
+            state->arena.get() + plan_.block_offsets[i];
+    }
     return state;
 }
 
