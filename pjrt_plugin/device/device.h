@@ -77,6 +77,37 @@ class CompiledProgram {
     virtual ~CompiledProgram() = default;
 };
 
+enum class PowerState : uint8_t {
+    kUnknown,  // nobody has published when this chip's engine powers down
+    kAwake,
+    kNapping,  // clocks down, firmware on
+    kOff,
+};
+const char* PowerStateName(PowerState state);  // "awake", ...
+
+// What one engine of the device has done and what its next evaluation is predicted to cost beyond
+// a warm one. Nothing waits for these predictions.
+struct EngineState {
+    int64_t evaluations = 0;
+    int64_t running = 0;
+    PowerState power = PowerState::kUnknown;
+    int64_t next_call_us = 0;  // 0 when awake or unknown
+    int64_t wake_ups = 0;
+    int64_t wake_up_us = 0;  // predicted, of all wake-ups
+};
+
+struct DeviceStats {
+    int64_t compiles = 0;
+    int64_t compile_budget = 0;  // reported by others for one process; 0 when unknown
+    int64_t loads = 0;           // loads with new weights included
+    int64_t loaded_programs = 0;
+    int64_t max_loaded_programs = 0;
+    int64_t weight_bytes = 0;  // of loaded programs, as the chip would hold them
+    int64_t max_weight_bytes = 0;
+    int64_t failed_unloads = 0;
+    std::vector<EngineState> engines;
+};
+
 // One engine. Thread-safe.
 class Device {
   public:
@@ -88,6 +119,11 @@ class Device {
                                                                const Blobs& blobs) = 0;
     virtual StatusOr<std::shared_ptr<LoadedProgram>> Load(
         const std::shared_ptr<CompiledProgram>& program) = 0;
+    // Loads a compiled program with other blobs of the same paths and layouts, without compiling it
+    // again: a new program beside those that were loaded before, which keep their weights.
+    virtual StatusOr<std::shared_ptr<LoadedProgram>> LoadWithWeights(
+        const std::shared_ptr<CompiledProgram>& program, const Blobs& blobs) = 0;
+    virtual DeviceStats stats() const = 0;
 };
 
 }  // namespace jax_ane::device

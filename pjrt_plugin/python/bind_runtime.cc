@@ -66,7 +66,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
                                     std::move(output_names), std::move(name));
     };
     std::shared_ptr<BoundProgram> program = Get(work());
-    return new ProgramHandle(ProgramTable::Get().Add(program), program);
+    return new ProgramHandle(Get(ProgramTable::Get().Add(program)), program);
 }
 
 nb::list ProgramStats() {
@@ -85,6 +85,8 @@ nb::list ProgramStats() {
         row["bytes_out"] = totals.bytes_out;
         row["milliseconds"] = static_cast<double>(totals.nanoseconds) * 1e-6;
         row["arena_bytes"] = program != nullptr ? program->arena_bytes() : 0;
+        row["arena_lower_bound_bytes"] = program != nullptr ? program->lower_bound_bytes() : 0;
+        row["surface_bytes"] = program != nullptr ? program->surface_bytes() : 0;
         row["weight_bytes"] = program != nullptr ? program->weight_bytes() : 0;
         rows.append(row);
     }
@@ -100,7 +102,8 @@ void BindRuntime(nb::module_& m) {
           nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
           nb::rv_policy::take_ownership,
           "Compiles and loads a MIL program; raises RuntimeError(status code, text).");
-    m.def("program_stats", &ProgramStats, "One dict a program, loaded or not any more: evaluations, bytes, time.");
+    m.def("program_stats", &ProgramStats,
+          "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(
         "program_handler", []() { return nb::capsule(runtime::ProgramHandler()); },
         "The FFI handler of the custom call jax_ane_program, as a capsule.");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "runtime/convert.h"
 
@@ -63,41 +64,52 @@ StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     program->compiled_ = std::move(compiled);
     program->engine_ = software::CurrentEngine();
     program->name_ = std::move(name);
-    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, program->Loaded());
-    const device::ProgramAttributes& attributes = loaded->attributes();
-    if (attributes.inputs.size() != input_names.size() ||
-        attributes.outputs.size() != output_names.size()) {
-        return Internal("program " + program->name_ +
-                        ": the loaded program has another number of inputs or outputs");
-    }
-    for (const std::string& input : input_names) {
-        JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.inputs, attributes.input_symbols, input,
-                                         program->inputs_.emplace_back()));
-    }
-    for (const std::string& output : output_names) {
-        JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.outputs, attributes.output_symbols, output,
-                                         program->outputs_.emplace_back()));
-    }
-    for (const Port& port : program->inputs_) {
-        program->input_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
-    }
-    for (const Port& port : program->outputs_) {
-        program->output_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
-    }
-    program->arena_bytes_ = loaded->arena_bytes();
-    program->weight_bytes_ = loaded->weight_bytes();
+    JAX_ANE_RETURN_IF_ERROR(program->BindPorts(input_names, output_names));
     return program;
 }
 
-StatusOr<std::shared_ptr<device::LoadedProgram>> BoundProgram::Loaded() {
+Status BoundProgram::BindPorts(const std::vector<std::string>& input_names,
+                               const std::vector<std::string>& output_names) {
+    JAX_ANE_RETURN_IF_ERROR(Enter());
+    const AtExit leave([&] { gate_.Leave(); });
+    const device::LoadedProgram& loaded = *loaded_;
+    const device::ProgramAttributes& attributes = loaded.attributes();
+    if (attributes.inputs.size() != input_names.size() ||
+        attributes.outputs.size() != output_names.size()) {
+        return Internal("program " + name_ +
+                        ": the loaded program has another number of inputs or outputs");
+    }
+    for (const std::string& input : input_names) {
+        JAX_ANE_RETURN_IF_ERROR(
+            BindPort(attributes.inputs, attributes.input_symbols, input, inputs_.emplace_back()));
+    }
+    for (const std::string& output : output_names) {
+        JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.outputs, attributes.output_symbols, output,
+                                         outputs_.emplace_back()));
+    }
+    for (const Port& port : inputs_) {
+        input_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
+    }
+    for (const Port& port : outputs_) {
+        output_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
+    }
+    arena_bytes_ = loaded.arena_bytes();
+    lower_bound_bytes_ = loaded.lower_bound_bytes();
+    weight_bytes_ = loaded.weight_bytes();
+    return Status();
+}
+
+Status BoundProgram::Enter() {
     last_used_.store(NowNanoseconds(), std::memory_order_relaxed);
+    if (gate_.Enter()) return Status();
     std::lock_guard<std::mutex> lock(mutex_);
-    while (loaded_ == nullptr) {
+    while (!gate_.Enter()) {
         auto loaded = device_->Load(compiled_);
         if (loaded.ok()) {
             loaded_ = *loaded;
             counters_.loads.fetch_add(1, std::memory_order_relaxed);
-            break;
+            gate_.Open();
+            continue;
         }
         // A chip holds a limited number of programs: make room and try again.
         if (loaded.status().code() != StatusCode::kResourceExhausted ||
@@ -105,26 +117,20 @@ StatusOr<std::shared_ptr<device::LoadedProgram>> BoundProgram::Loaded() {
             return loaded.status();
         }
     }
-    return loaded_;
+    return Status();
 }
 
 bool BoundProgram::Unload() {
     std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    if (!lock.owns_lock() || loaded_ == nullptr) return false;
+    if (!lock.owns_lock() || !gate_.TryClose()) return false;
     loaded_.reset();
-    free_surfaces_.clear();
+    free_surfaces_.Clear();
+    surface_sets_.store(0, std::memory_order_relaxed);
     return true;
 }
 
 StatusOr<std::unique_ptr<BoundProgram::Surfaces>> BoundProgram::TakeSurfaces() {
-    {
-        std::lock_guard<std::mutex> lock(mutex_);
-        if (!free_surfaces_.empty()) {
-            auto surfaces = std::move(free_surfaces_.back());
-            free_surfaces_.pop_back();
-            return surfaces;
-        }
-    }
+    if (auto surfaces = free_surfaces_.Take()) return surfaces;
     auto surfaces = std::make_unique<Surfaces>();
     auto allocate = [&](const std::vector<Port>& ports, std::vector<device::Surface>& list) {
         list.resize(ports.size());
@@ -142,12 +148,8 @@ StatusOr<std::unique_ptr<BoundProgram::Surfaces>> BoundProgram::TakeSurfaces() {
     };
     JAX_ANE_RETURN_IF_ERROR(allocate(inputs_, surfaces->inputs));
     JAX_ANE_RETURN_IF_ERROR(allocate(outputs_, surfaces->outputs));
+    surface_sets_.fetch_add(1, std::memory_order_relaxed);
     return surfaces;
-}
-
-void BoundProgram::ReturnSurfaces(std::unique_ptr<Surfaces> surfaces) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    free_surfaces_.push_back(std::move(surfaces));
 }
 
 template <typename Fn>
@@ -175,13 +177,14 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
         return Internal("program " + name_ + ": called with another number of arrays");
     }
     int64_t start = NowNanoseconds();
-    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, Loaded());
+    JAX_ANE_RETURN_IF_ERROR(Enter());
+    const AtExit leave([&] { gate_.Leave(); });
     JAX_ANE_ASSIGN_OR_RETURN(std::unique_ptr<Surfaces> surfaces, TakeSurfaces());
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(inputs_, [&](size_t i, const Port& port) {
         void* surface = surfaces->inputs[port.symbol].data;
         return WriteSurface(engine_, inputs[i], port.tensor, surface);
     }));
-    Status status = loaded->Evaluate(surfaces->inputs, surfaces->outputs);
+    Status status = loaded_->Evaluate(surfaces->inputs, surfaces->outputs);
     if (!status.ok()) {
         return Status(status.code(), "program " + name_ + ": " + status.message());
     }
@@ -189,7 +192,7 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
         const void* surface = surfaces->outputs[port.symbol].data;
         return ReadSurface(engine_, surface, port.tensor, outputs[i]);
     }));
-    ReturnSurfaces(std::move(surfaces));
+    free_surfaces_.Return(std::move(surfaces));
     counters_.evaluations.fetch_add(1, std::memory_order_relaxed);
     counters_.bytes_in.fetch_add(input_bytes_, std::memory_order_relaxed);
     counters_.bytes_out.fetch_add(output_bytes_, std::memory_order_relaxed);
@@ -211,39 +214,61 @@ ProgramTable& ProgramTable::Get() {
     return *table;
 }
 
-int64_t ProgramTable::Add(std::shared_ptr<BoundProgram> program) {
+ProgramTable::Row* ProgramTable::RowOf(int64_t id) const {
+    if (id < 0 || id >= kChunk * kChunks) return nullptr;
+    Row* chunk = chunks_[static_cast<size_t>(id / kChunk)].load(std::memory_order_acquire);
+    return chunk == nullptr ? nullptr : chunk + id % kChunk;
+}
+
+StatusOr<int64_t> ProgramTable::Add(std::shared_ptr<BoundProgram> program) {
     std::lock_guard<std::mutex> lock(mutex_);
-    programs_.push_back(std::move(program));
-    return static_cast<int64_t>(programs_.size()) - 1;
+    if (count_ == kChunk * kChunks) {
+        return ResourceExhausted("this process has loaded " + std::to_string(count_) +
+                                 " programs, and no more can be numbered: restart it");
+    }
+    const int64_t id = count_++;
+    std::atomic<Row*>& chunk = chunks_[static_cast<size_t>(id / kChunk)];
+    if (id % kChunk == 0) chunk.store(new Row[kChunk], std::memory_order_release);
+    Row* row = RowOf(id);
+    row->program = std::move(program);
+    row->gate.Open();
+    return id;
 }
 
 void ProgramTable::Remove(int64_t id) {
     std::shared_ptr<BoundProgram> dying;  // destroyed outside of the lock
     std::lock_guard<std::mutex> lock(mutex_);
-    if (id < 0 || id >= static_cast<int64_t>(programs_.size()) || !programs_[id]) return;
-    dying.swap(programs_[id]);
+    Row* row = RowOf(id);
+    if (row == nullptr || row->program == nullptr) return;
+    // Whoever is inside only copies the pointer.
+    while (!row->gate.TryClose()) std::this_thread::yield();
+    dying.swap(row->program);
     removed_[dying->name()].Add(dying->counters());
+}
+
+std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
+    Row* row = RowOf(id);
+    if (row == nullptr || !row->gate.Enter()) return nullptr;
+    std::shared_ptr<BoundProgram> program = row->program;
+    row->gate.Leave();
+    return program;
 }
 
 std::map<std::string, ProgramTotals> ProgramTable::Totals() {
     std::lock_guard<std::mutex> lock(mutex_);
     std::map<std::string, ProgramTotals> totals = removed_;
-    for (const auto& program : programs_) {
+    for (int64_t id = 0; id < count_; ++id) {
+        const auto& program = RowOf(id)->program;
         if (program != nullptr) totals[program->name()].Add(program->counters());
     }
     return totals;
 }
 
-std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (id < 0 || id >= static_cast<int64_t>(programs_.size())) return nullptr;
-    return programs_[id];
-}
-
 std::vector<std::shared_ptr<BoundProgram>> ProgramTable::All() {
     std::lock_guard<std::mutex> lock(mutex_);
     std::vector<std::shared_ptr<BoundProgram>> all;
-    for (const auto& program : programs_) {
+    for (int64_t id = 0; id < count_; ++id) {
+        const auto& program = RowOf(id)->program;
         if (program != nullptr) all.push_back(program);
     }
     return all;

@@ -3,6 +3,7 @@
 // from the loaded program's attributes alone.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -14,6 +15,8 @@
 
 #include "device/device.h"
 #include "device/software/engine.h"
+#include "util/gates.h"
+#include "util/slot_pool.h"
 #include "util/status.h"
 
 namespace jax_ane::runtime {
@@ -63,9 +66,16 @@ class BoundProgram {
     const std::string& name() const { return name_; }
     const ProgramCounters& counters() const { return counters_; }
     size_t arena_bytes() const { return arena_bytes_; }
+    size_t lower_bound_bytes() const { return lower_bound_bytes_; }
     size_t weight_bytes() const { return weight_bytes_; }
+    // Of all the surfaces that calls have needed so far.
+    size_t surface_bytes() const {
+        return static_cast<size_t>(surface_sets_.load(std::memory_order_relaxed) *
+                                   (input_bytes_ + output_bytes_));
+    }
 
-    // Drops the device's copy until the next call. Returns false if there was none.
+    // Drops the device's copy until the next call. Returns false if there was none, or if a call is
+    // using it.
     bool Unload();
     int64_t last_used() const { return last_used_.load(std::memory_order_relaxed); }
 
@@ -78,12 +88,14 @@ class BoundProgram {
     struct Surfaces;
 
     BoundProgram() = default;
+    Status BindPorts(const std::vector<std::string>& input_names,
+                     const std::vector<std::string>& output_names);
     // Calls fn(index, port) -> Status for each port, on several threads; returns the first failure.
     template <typename Fn>
     Status ForEachPort(const std::vector<Port>& ports, Fn&& fn) const;
-    StatusOr<std::shared_ptr<device::LoadedProgram>> Loaded();
+    // Enters gate_, loading the program first where it is not.
+    Status Enter();
     StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
-    void ReturnSurfaces(std::unique_ptr<Surfaces> surfaces);
 
     std::shared_ptr<device::Device> device_;
     std::shared_ptr<device::CompiledProgram> compiled_;
@@ -94,11 +106,14 @@ class BoundProgram {
     int64_t input_bytes_ = 0;
     int64_t output_bytes_ = 0;
     size_t arena_bytes_ = 0;
+    size_t lower_bound_bytes_ = 0;
     size_t weight_bytes_ = 0;
 
-    std::mutex mutex_;  // guards loaded_ and free_surfaces_
+    std::mutex mutex_;  // for loading and unloading, never for a call of a loaded program
+    UseGate gate_;      // open while loaded_ is there
     std::shared_ptr<device::LoadedProgram> loaded_;
-    std::vector<std::unique_ptr<Surfaces>> free_surfaces_;
+    SlotPool<Surfaces, 128> free_surfaces_;
+    std::atomic<int64_t> surface_sets_{0};
     std::atomic<int64_t> last_used_{0};
     ProgramCounters counters_;
 
@@ -110,8 +125,9 @@ class ProgramTable {
   public:
     static ProgramTable& Get();
 
-    int64_t Add(std::shared_ptr<BoundProgram> program);
+    StatusOr<int64_t> Add(std::shared_ptr<BoundProgram> program);
     void Remove(int64_t id);
+    // Takes no lock; null for ids that were never given or have left. Ids are not given twice.
     std::shared_ptr<BoundProgram> Find(int64_t id);
     std::vector<std::shared_ptr<BoundProgram>> All();
     // By name, programs that left the table included: totals never fall.
@@ -120,8 +136,18 @@ class ProgramTable {
     bool UnloadOldest(const BoundProgram* except);
 
   private:
-    std::mutex mutex_;
-    std::vector<std::shared_ptr<BoundProgram>> programs_;
+    // A row never moves, so that Find needs no lock: the gate is open while the program is there.
+    struct Row {
+        UseGate gate;
+        std::shared_ptr<BoundProgram> program;
+    };
+    static constexpr int64_t kChunk = 1024;
+    static constexpr int64_t kChunks = 16 * 1024;
+    Row* RowOf(int64_t id) const;
+
+    std::mutex mutex_;  // for all but Find
+    int64_t count_ = 0;
+    std::array<std::atomic<Row*>, kChunks> chunks_{};
     std::map<std::string, ProgramTotals> removed_;
 };
 
