@@ -22,12 +22,14 @@ CompletionQueue& CompletionQueue::Get() {
     return *queue;
 }
 
-void CompletionQueue::Watch(nb::handle array, std::shared_ptr<EventState> state) {
+void CompletionQueue::Watch(nb::handle array, nb::handle program,
+                            std::shared_ptr<EventState> state) {
     {
         std::lock_guard lock(mutex_);
         if (!stopped_) {
             if (!thread_.joinable()) thread_ = std::thread([this] { Work(); });
-            items_.push_back({PyRef(nb::borrow(array)), std::move(state)});
+            items_.push_back(
+                {PyRef(nb::borrow(array)), PyRef(nb::borrow(program)), std::move(state)});
             changed_.notify_one();
             return;
         }

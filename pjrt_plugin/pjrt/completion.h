@@ -18,16 +18,17 @@ class CompletionQueue {
   public:
     static CompletionQueue& Get();
 
-    // Sets `state` once `array`, a result of an execution, is there. Needs the GIL. After Stop it
-    // waits before it returns.
-    void Watch(nb::handle array, std::shared_ptr<EventState> state);
+    // Sets `state` once `array`, a result of an execution of `program`, is there; until then the
+    // program stays loaded, though its user may have dropped it. Needs the GIL. After Stop it waits
+    // before it returns.
+    void Watch(nb::handle array, nb::handle program, std::shared_ptr<EventState> state);
     // Waits for what is pending and ends the thread: at interpreter exit, before Python goes away.
     // Must not be called with the GIL.
     void Stop();
 
   private:
     struct Item {
-        PyRef array;
+        PyRef array, program;
         std::shared_ptr<EventState> state;
     };
     void Work();

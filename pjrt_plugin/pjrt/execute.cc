@@ -98,7 +98,7 @@ StatusOr<std::shared_ptr<EventState>> WatchResults(const Program& program, nb::h
         return std::shared_ptr<EventState>();
     }
     auto state = std::make_shared<EventState>();
-    CompletionQueue::Get().Watch(last, state);
+    CompletionQueue::Get().Watch(last, program.host(), state);
     if (program.num_tokens > 0) {
         nb::gil_scoped_release release;
         Status status = state->Await();
