@@ -36,6 +36,7 @@ struct BoundaryTensor {
     int64_t row_stride = 0;     // bytes, multiple of 64
     int64_t plane_stride = 0;   // bytes, height * row_stride
     size_t size_bytes() const { return static_cast<size_t>(planes * plane_stride); }
+    bool operator==(const BoundaryTensor&) const = default;
 };
 
 // What a loaded program says of itself. Surfaces bind by index into the *symbols* arrays, which the

@@ -26,6 +26,21 @@ struct FreeDeleter {
 };
 using AlignedMemory = std::unique_ptr<void, FreeDeleter>;
 
+// A damaged description must not become a wrong address.
+Status CheckLayout(const device::BoundaryTensor& t) {
+    constexpr int64_t kMost = int64_t{1} << 40;
+    const auto element = static_cast<int64_t>(device::ElementSize(t.type));
+    const auto sane = [](int64_t n) { return n >= 0 && n <= kMost; };
+    const bool good = element > 0 && sane(t.planes) && sane(t.height) && sane(t.width) &&
+                      sane(t.row_stride) && sane(t.plane_stride) &&
+                      t.row_stride % static_cast<int64_t>(kAlignment) == 0 &&
+                      t.row_stride / element >= t.width &&
+                      (t.height == 0 || t.plane_stride / t.height >= t.row_stride) &&
+                      (t.planes == 0 || t.plane_stride <= kMost / t.planes);
+    if (good) return Status();
+    return Internal("the loaded program reports an impossible layout for tensor " + t.name);
+}
+
 // Finds tensor `name` among the live list and its index among the symbols, as the device told them.
 template <typename Port>
 Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
@@ -36,10 +51,7 @@ Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
         if (it == symbols.end()) {
             return Internal("the loaded program has no symbol for tensor " + name);
         }
-        if (tensor.row_stride % kAlignment != 0 || tensor.row_stride < tensor.width * 2 ||
-            tensor.plane_stride < tensor.row_stride * tensor.height) {
-            return Internal("the loaded program reports impossible strides for tensor " + name);
-        }
+        JAX_ANE_RETURN_IF_ERROR(CheckLayout(tensor));
         port.symbol = static_cast<size_t>(it - symbols.begin());
         port.tensor = tensor;
         return Status();
@@ -59,12 +71,35 @@ struct BoundProgram::Surfaces {
 StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
     std::vector<std::string> input_names, std::vector<std::string> output_names, std::string name) {
+    if (compiled == nullptr) {
+        return Internal("program " + name +
+                        ": the device reported success but gave no compiled program");
+    }
     std::shared_ptr<BoundProgram> program(new BoundProgram());
     program->device_ = std::move(device);
     program->compiled_ = std::move(compiled);
     program->engine_ = software::CurrentEngine();
     program->name_ = std::move(name);
+    program->counters_ = ProgramTable::Get().CountersOf(program->name_);
     JAX_ANE_RETURN_IF_ERROR(program->BindPorts(input_names, output_names));
+    return program;
+}
+
+StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::WithWeights(device::Blobs weights,
+                                                                  std::string name) const {
+    std::shared_ptr<BoundProgram> program(new BoundProgram());
+    program->device_ = device_;
+    program->compiled_ = compiled_;
+    program->engine_ = engine_;
+    program->name_ = std::move(name);
+    program->counters_ = ProgramTable::Get().CountersOf(program->name_);
+    program->weights_ = std::move(weights);
+    const auto names = [](const std::vector<Port>& ports) {
+        std::vector<std::string> list;
+        for (const Port& port : ports) list.push_back(port.tensor.name);
+        return list;
+    };
+    JAX_ANE_RETURN_IF_ERROR(program->BindPorts(names(inputs_), names(outputs_)));
     return program;
 }
 
@@ -76,8 +111,11 @@ Status BoundProgram::BindPorts(const std::vector<std::string>& input_names,
     const device::ProgramAttributes& attributes = loaded.attributes();
     if (attributes.inputs.size() != input_names.size() ||
         attributes.outputs.size() != output_names.size()) {
-        return Internal("program " + name_ +
-                        ": the loaded program has another number of inputs or outputs");
+        return Internal("program " + name_ + ": the loaded program reports " +
+                        std::to_string(attributes.inputs.size()) + " inputs and " +
+                        std::to_string(attributes.outputs.size()) + " outputs, not " +
+                        std::to_string(input_names.size()) + " and " +
+                        std::to_string(output_names.size()));
     }
     for (const std::string& input : input_names) {
         JAX_ANE_RETURN_IF_ERROR(
@@ -104,20 +142,52 @@ Status BoundProgram::Enter() {
     if (gate_.Enter()) return Status();
     std::lock_guard<std::mutex> lock(mutex_);
     while (!gate_.Enter()) {
-        auto loaded = device_->Load(compiled_);
+        auto loaded = Load();
         if (loaded.ok()) {
-            loaded_ = *loaded;
-            counters_.loads.fetch_add(1, std::memory_order_relaxed);
+            loaded_ = *std::move(loaded);
+            counters_->loads.fetch_add(1, std::memory_order_relaxed);
             gate_.Open();
             continue;
         }
         // A chip holds a limited number of programs: make room and try again.
         if (loaded.status().code() != StatusCode::kResourceExhausted ||
             !ProgramTable::Get().UnloadOldest(this)) {
-            return loaded.status();
+            return Status(loaded.status().code(),
+                          "program " + name_ + " cannot be loaded: " + loaded.status().message());
         }
     }
     return Status();
+}
+
+StatusOr<std::shared_ptr<device::LoadedProgram>> BoundProgram::Load() {
+    const auto once = [&]() -> StatusOr<std::shared_ptr<device::LoadedProgram>> {
+        auto loaded = weights_.has_value() ? device_->LoadWithWeights(compiled_, *weights_)
+                                           : device_->Load(compiled_);
+        if (!loaded.ok()) return KnownStatus(loaded.status(), "load");
+        if (*loaded == nullptr) return Internal("the device reported success but gave no program");
+        JAX_ANE_RETURN_IF_ERROR(CheckStillBound((*loaded)->attributes()));
+        return loaded;
+    };
+    auto loaded = once();
+    if (loaded.ok() || loaded.status().code() == StatusCode::kResourceExhausted) return loaded;
+    // The framework's loads fail now and then; one more try is what its other users give them.
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return once();
+}
+
+// A program that was unloaded and loaded again must be where its caller's arrays are sent.
+Status BoundProgram::CheckStillBound(const device::ProgramAttributes& attributes) const {
+    const auto same = [](const std::vector<Port>& ports, const auto& tensors, const auto& symbols) {
+        return std::all_of(ports.begin(), ports.end(), [&](const Port& port) {
+            return port.symbol < symbols.size() && symbols[port.symbol] == port.tensor.symbol &&
+                   std::find(tensors.begin(), tensors.end(), port.tensor) != tensors.end();
+        });
+    };
+    if (same(inputs_, attributes.inputs, attributes.input_symbols) &&
+        same(outputs_, attributes.outputs, attributes.output_symbols)) {
+        return Status();
+    }
+    return Internal("loaded again, the program reports other attributes than before");
 }
 
 bool BoundProgram::Unload() {
@@ -184,7 +254,7 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
         void* surface = surfaces->inputs[port.symbol].data;
         return WriteSurface(engine_, inputs[i], port.tensor, surface);
     }));
-    Status status = loaded_->Evaluate(surfaces->inputs, surfaces->outputs);
+    Status status = KnownStatus(loaded_->Evaluate(surfaces->inputs, surfaces->outputs), "evaluate");
     if (!status.ok()) {
         return Status(status.code(), "program " + name_ + ": " + status.message());
     }
@@ -193,20 +263,26 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
         return ReadSurface(engine_, surface, port.tensor, outputs[i]);
     }));
     free_surfaces_.Return(std::move(surfaces));
-    counters_.evaluations.fetch_add(1, std::memory_order_relaxed);
-    counters_.bytes_in.fetch_add(input_bytes_, std::memory_order_relaxed);
-    counters_.bytes_out.fetch_add(output_bytes_, std::memory_order_relaxed);
-    counters_.nanoseconds.fetch_add(NowNanoseconds() - start, std::memory_order_relaxed);
+    counters_->evaluations.fetch_add(1, std::memory_order_relaxed);
+    counters_->bytes_in.fetch_add(input_bytes_, std::memory_order_relaxed);
+    counters_->bytes_out.fetch_add(output_bytes_, std::memory_order_relaxed);
+    counters_->nanoseconds.fetch_add(NowNanoseconds() - start, std::memory_order_relaxed);
     return Status();
 }
 
-void ProgramTotals::Add(const ProgramCounters& counters) {
-    evaluations += counters.evaluations.load(std::memory_order_relaxed);
-    bytes_in += counters.bytes_in.load(std::memory_order_relaxed);
-    bytes_out += counters.bytes_out.load(std::memory_order_relaxed);
-    nanoseconds += counters.nanoseconds.load(std::memory_order_relaxed);
-    loads += counters.loads.load(std::memory_order_relaxed);
+namespace {
+
+ProgramTotals Read(const ProgramCounters& counters) {
+    ProgramTotals totals;
+    totals.evaluations = counters.evaluations.load(std::memory_order_relaxed);
+    totals.bytes_in = counters.bytes_in.load(std::memory_order_relaxed);
+    totals.bytes_out = counters.bytes_out.load(std::memory_order_relaxed);
+    totals.nanoseconds = counters.nanoseconds.load(std::memory_order_relaxed);
+    totals.loads = counters.loads.load(std::memory_order_relaxed);
+    return totals;
 }
+
+}  // namespace
 
 ProgramTable& ProgramTable::Get() {
     // Never destroyed: calls may arrive while the process exits.
@@ -243,7 +319,6 @@ void ProgramTable::Remove(int64_t id) {
     // Whoever is inside only copies the pointer.
     while (!row->gate.TryClose()) std::this_thread::yield();
     dying.swap(row->program);
-    removed_[dying->name()].Add(dying->counters());
 }
 
 std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
@@ -254,13 +329,17 @@ std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
     return program;
 }
 
+std::shared_ptr<ProgramCounters> ProgramTable::CountersOf(const std::string& name) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::shared_ptr<ProgramCounters>& counters = counters_[name];
+    if (counters == nullptr) counters = std::make_shared<ProgramCounters>();
+    return counters;
+}
+
 std::map<std::string, ProgramTotals> ProgramTable::Totals() {
     std::lock_guard<std::mutex> lock(mutex_);
-    std::map<std::string, ProgramTotals> totals = removed_;
-    for (int64_t id = 0; id < count_; ++id) {
-        const auto& program = RowOf(id)->program;
-        if (program != nullptr) totals[program->name()].Add(program->counters());
-    }
+    std::map<std::string, ProgramTotals> totals;
+    for (const auto& [name, counters] : counters_) totals.emplace(name, Read(*counters));
     return totals;
 }
 

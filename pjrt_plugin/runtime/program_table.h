@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,7 +32,7 @@ struct HostArray {
     int64_t elements = 0;
 };
 
-// What a program has done since it was loaded.
+// What the programs of one name have done, over every time that one was loaded.
 struct ProgramCounters {
     std::atomic<int64_t> evaluations{0};
     std::atomic<int64_t> bytes_in{0};
@@ -40,15 +41,13 @@ struct ProgramCounters {
     std::atomic<int64_t> loads{0};
 };
 
-// The same counts as plain numbers, summed over every time a program of this name was loaded.
+// The same counts as plain numbers.
 struct ProgramTotals {
     int64_t evaluations = 0;
     int64_t bytes_in = 0;
     int64_t bytes_out = 0;
     int64_t nanoseconds = 0;
     int64_t loads = 0;
-
-    void Add(const ProgramCounters& counters);
 };
 
 // A program bound to its caller's argument order. Run may be called from several threads at once.
@@ -61,10 +60,13 @@ class BoundProgram {
         std::vector<std::string> input_names, std::vector<std::string> output_names,
         std::string name);
 
+    // This program with other weights under a new name, not compiled again.
+    StatusOr<std::shared_ptr<BoundProgram>> WithWeights(device::Blobs weights,
+                                                        std::string name) const;
+
     Status Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs);
 
     const std::string& name() const { return name_; }
-    const ProgramCounters& counters() const { return counters_; }
     size_t arena_bytes() const { return arena_bytes_; }
     size_t lower_bound_bytes() const { return lower_bound_bytes_; }
     size_t weight_bytes() const { return weight_bytes_; }
@@ -95,11 +97,15 @@ class BoundProgram {
     Status ForEachPort(const std::vector<Port>& ports, Fn&& fn) const;
     // Enters gate_, loading the program first where it is not.
     Status Enter();
+    // One load, tried twice, that reports the layouts to which the ports are bound.
+    StatusOr<std::shared_ptr<device::LoadedProgram>> Load();
+    Status CheckStillBound(const device::ProgramAttributes& attributes) const;
     StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
 
     std::shared_ptr<device::Device> device_;
     std::shared_ptr<device::CompiledProgram> compiled_;
-    software::Engine engine_;  // converts at the border
+    std::optional<device::Blobs> weights_;  // instead of the compiled program's own
+    software::Engine engine_;               // converts at the border
     std::string name_;
     std::vector<Port> inputs_;
     std::vector<Port> outputs_;
@@ -115,7 +121,8 @@ class BoundProgram {
     SlotPool<Surfaces, 128> free_surfaces_;
     std::atomic<int64_t> surface_sets_{0};
     std::atomic<int64_t> last_used_{0};
-    ProgramCounters counters_;
+    // Outlives the program: a call that is under way when the program leaves still counts.
+    std::shared_ptr<ProgramCounters> counters_;
 
     friend class ProgramTable;
 };
@@ -130,6 +137,8 @@ class ProgramTable {
     // Takes no lock; null for ids that were never given or have left. Ids are not given twice.
     std::shared_ptr<BoundProgram> Find(int64_t id);
     std::vector<std::shared_ptr<BoundProgram>> All();
+    // Made when a name is first asked for, and kept.
+    std::shared_ptr<ProgramCounters> CountersOf(const std::string& name);
     // By name, programs that left the table included: totals never fall.
     std::map<std::string, ProgramTotals> Totals();
     // Unloads the program that was used longest ago; false if none is loaded but `except`.
@@ -148,7 +157,7 @@ class ProgramTable {
     std::mutex mutex_;  // for all but Find
     int64_t count_ = 0;
     std::array<std::atomic<Row*>, kChunks> chunks_{};
-    std::map<std::string, ProgramTotals> removed_;
+    std::map<std::string, std::shared_ptr<ProgramCounters>> counters_;
 };
 
 }  // namespace jax_ane::runtime
