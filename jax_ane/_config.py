@@ -108,6 +108,8 @@ _ROWS = (
     Flag("isa", str, "auto", "instruction set of the software ANE's kernels", "start",
          ("auto", "scalar", "avx2", "avx512", "neon")),
     Flag("threads", int, 0, "threads of the software ANE; 0 means one a core", "start"),
+    Flag("faults", str, "", "for tests: device calls that fail, are late or answer garbage",
+         "start"),
     Flag("log_level", str, "error", "what goes to the logger `jax_ane`", "start",
          ("error", "warn", "info", "debug")),
 )  # fmt: skip

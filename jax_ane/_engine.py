@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the software ANE the flags `threads` and `isa`, once, before its first program."""
+"""Tells the software ANE the flags `threads`, `isa` and `faults`, before its first program."""
 
 from __future__ import annotations
 
@@ -24,6 +24,24 @@ def configure() -> None:
         _native.configure(config.get("threads"), config.get("isa"))
     except ValueError as error:
         raise ValueError(f"{error} ({FLAGS['isa'].env}, {FLAGS['threads'].env})") from None
+
+
+def set_faults() -> None:
+    """Hands the flag `faults` to the native library, which reads the plan.
+
+    Raises:
+        ValueError: the plan is not written in the grammar, which the text tells.
+    """
+    from jax_ane._config import FLAGS, config
+
+    if not config.faults:
+        return
+    from jax_ane import _native
+
+    try:
+        _native.set_faults(config.faults)
+    except ValueError as error:
+        raise ValueError(f"{FLAGS['faults'].env}={config.faults!r}: {error}") from None
 
 
 def device_kind() -> str:

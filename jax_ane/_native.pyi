@@ -12,6 +12,11 @@ class MilProgram:
     def run(self, inputs: dict) -> dict:
         """Maps {name: bytes} to {name: (dtype, dims, bytes)}."""
 
+    def with_weights(self, blobs: dict) -> MilProgram:
+        """Loads the program with other blobs, without compiling it again."""
+
+    @property
+    def text(self) -> str: ...
     @property
     def inputs(self) -> list: ...
     @property
@@ -22,6 +27,8 @@ class MilProgram:
     def output_symbols(self) -> list[str]: ...
     @property
     def arena_bytes(self) -> int: ...
+    @property
+    def lower_bound_bytes(self) -> int: ...
     @property
     def weight_bytes(self) -> int: ...
 
@@ -45,6 +52,8 @@ class Program:
 
     @property
     def id(self) -> int: ...
+    def with_weights(self, blobs: dict, name: str) -> Program:
+        """Loads the program with other weights, without compiling it."""
 
 def load_program(
     text: str,
@@ -61,6 +70,14 @@ def load_program(
 
 def program_stats() -> list:
     """One dict a program, loaded or not any more: evaluations, bytes, time."""
+
+def set_faults(plan: str) -> None:
+    """Makes devices created from now on fail by a plan; ValueError tells the grammar."""
+
+def device_stats() -> list:
+    """
+    One dict a device in use: compiles, loads, memory, and the state of each engine.
+    """
 
 def program_handler() -> CapsuleType:
     """The FFI handler of the custom call jax_ane_program, as a capsule."""

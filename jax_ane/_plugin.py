@@ -108,6 +108,7 @@ def client_options() -> dict[str, str | int]:
 
     config.validate()
     _engine.check_device()
+    _engine.set_faults()
     config.mark_started()
     return {
         "device_kind": _engine.device_kind(),

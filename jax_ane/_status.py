@@ -65,7 +65,11 @@ class Stats:
         evaluations: calls of ANE programs.
         bytes_in, bytes_out: bytes written to and read from surfaces.
         host_fallbacks: ops kept on the host, by reason code.
-        programs: one dict a loaded program: name, evaluations, loads, bytes, milliseconds.
+        programs: one dict a loaded program: name, evaluations, loads, bytes, milliseconds; memory
+            of its weights, its arena (beside the least that its schedule allows) and its surfaces.
+        devices: one dict a device since the start: compiles and loads, programs and weights loaded
+            with the chip's limits, and for each engine its evaluations, its power state and what
+            waking it up is predicted to cost.
     """
 
     programs_compiled: int
@@ -76,6 +80,7 @@ class Stats:
     bytes_out: int
     host_fallbacks: dict[str, int]
     programs: list[dict[str, Any]]
+    devices: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the counters by name."""
@@ -105,6 +110,7 @@ def stats() -> Stats:
         bytes_out=sum(row["bytes_out"] for row in rows),
         host_fallbacks={code: n for code, n in fallbacks.items() if code != _CONSTANT},
         programs=[row for row in rows if row["loaded"]],
+        devices=_native_rows("device_stats"),
     )
 
 
@@ -119,11 +125,16 @@ _CUMULATIVE = ("evaluations", "loads", "bytes_in", "bytes_out", "milliseconds")
 
 
 def _program_stats() -> list[dict[str, Any]]:
+    return _native_rows("program_stats")
+
+
+def _native_rows(function: str) -> list[dict[str, Any]]:
+    """Returns what the native library tells, or nothing while nobody has loaded it."""
     if "jax_ane._native" not in sys.modules:
         return []
     from jax_ane import _native
 
-    return _native.program_stats()
+    return getattr(_native, function)()
 
 
 def _since_reset(row: dict[str, Any]) -> dict[str, Any]:
@@ -161,8 +172,12 @@ def info() -> Info:
         values["isa"] = _native.isa()
     except (ImportError, ValueError) as error:
         values["isa"] = f"native library not usable: {error}"
-    loaded = sum(row["loaded"] for row in _program_stats())
-    values["program_cache"] = f"in memory, {loaded} programs loaded"
+    rows = [row for row in _program_stats() if row["loaded"]]
+    values["program_cache"] = f"in memory, {len(rows)} programs loaded"
+    values["program_memory"] = ", ".join(
+        f"{part} {sum(row[f'{key}_bytes'] for row in rows) / 2**20:.1f} MiB"
+        for part, key in (("weights", "weight"), ("arenas", "arena"), ("surfaces", "surface"))
+    )
     values["flags_off_default"] = config.off_default()
     return Info(values)
 

@@ -127,6 +127,28 @@ def load(
         raise _public_error(error) from None
 
 
+def load_with_weights(program: Any, blobs: Blobs) -> Any:
+    """Loads a program once more with other weights, without compiling it again.
+
+    The program given keeps the weights that it was loaded with: nothing is overwritten.
+
+    Args:
+        program: what `load` or this function returned.
+        blobs: as for `run`: files of the same paths and layouts, with other values.
+
+    Returns:
+        A loaded program for `evaluate`.
+
+    Raises:
+        MilError: a blob is missing or has another layout.
+        AneError: the program cannot be loaded.
+    """
+    try:
+        return program.with_weights(_read_blobs(program.text, blobs))
+    except RuntimeError as error:
+        raise _public_error(error) from None
+
+
 def evaluate(program: Any, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, np.ndarray]:
     """Evaluates a program of `load`.
 

@@ -42,4 +42,18 @@ const char* ElementTypeName(ElementType type) {
     return "?";
 }
 
+const char* PowerStateName(PowerState state) {
+    switch (state) {
+        case PowerState::kUnknown:
+            return "unknown";
+        case PowerState::kAwake:
+            return "awake";
+        case PowerState::kNapping:
+            return "napping";
+        case PowerState::kOff:
+            return "off";
+    }
+    return "?";
+}
+
 }  // namespace jax_ane::device

@@ -37,6 +37,7 @@ struct BoundaryTensor {
     int64_t row_stride = 0;     // bytes, multiple of 64
     int64_t plane_stride = 0;   // bytes, height * row_stride
     size_t size_bytes() const { return static_cast<size_t>(planes * plane_stride); }
+    bool operator==(const BoundaryTensor&) const = default;
 };
 
 // What a loaded program says of itself. Surfaces bind by index into the *symbols* arrays, which the
@@ -66,8 +67,10 @@ class LoadedProgram {
   public:
     virtual ~LoadedProgram() = default;  // unloads
     virtual const ProgramAttributes& attributes() const = 0;
-    // Bytes of intermediates that one evaluation needs, and of weights held while loaded.
+    // Bytes of intermediates that one evaluation needs, the least that its schedule allows, and of
+    // weights held while loaded.
     virtual size_t arena_bytes() const = 0;
+    virtual size_t lower_bound_bytes() const = 0;
     virtual size_t weight_bytes() const = 0;
     // inputs[i] is the surface of input_symbols[i], likewise outputs. A surface that is too small
     // or misaligned is the framework's inference error (status=0x1d); outputs are then unchanged.
@@ -77,6 +80,37 @@ class LoadedProgram {
 class CompiledProgram {
   public:
     virtual ~CompiledProgram() = default;
+};
+
+enum class PowerState : uint8_t {
+    kUnknown,  // nobody has published when this chip's engine powers down
+    kAwake,
+    kNapping,  // clocks down, firmware on
+    kOff,
+};
+const char* PowerStateName(PowerState state);  // "awake", ...
+
+// What one engine of the device has done and what its next evaluation is predicted to cost beyond
+// a warm one. Nothing waits for these predictions.
+struct EngineState {
+    int64_t evaluations = 0;
+    int64_t running = 0;
+    PowerState power = PowerState::kUnknown;
+    int64_t next_call_us = 0;  // 0 when awake or unknown
+    int64_t wake_ups = 0;
+    int64_t wake_up_us = 0;  // predicted, of all wake-ups
+};
+
+struct DeviceStats {
+    int64_t compiles = 0;
+    int64_t compile_budget = 0;  // reported by others for one process; 0 when unknown
+    int64_t loads = 0;           // loads with new weights included
+    int64_t loaded_programs = 0;
+    int64_t max_loaded_programs = 0;
+    int64_t weight_bytes = 0;  // of loaded programs, as the chip would hold them
+    int64_t max_weight_bytes = 0;
+    int64_t failed_unloads = 0;
+    std::vector<EngineState> engines;
 };
 
 // One engine. Thread-safe.
@@ -90,6 +124,11 @@ class Device {
                                                                const Blobs& blobs) = 0;
     virtual StatusOr<std::shared_ptr<LoadedProgram>> Load(
         const std::shared_ptr<CompiledProgram>& program) = 0;
+    // Loads a compiled program with other blobs of the same paths and layouts, without compiling it
+    // again: a new program beside those that were loaded before, which keep their weights.
+    virtual StatusOr<std::shared_ptr<LoadedProgram>> LoadWithWeights(
+        const std::shared_ptr<CompiledProgram>& program, const Blobs& blobs) = 0;
+    virtual DeviceStats stats() const = 0;
 };
 
 }  // namespace jax_ane::device

@@ -107,19 +107,28 @@ nb::dict ReadOutputs(const device::ProgramAttributes& attributes, const SurfaceM
 class Program {
   public:
     Program(const std::string& text, const nb::dict& blobs, const nb::dict& chip, bool exact)
-        : device_(MakeSoftwareDevice(Get(ReadChip(chip)),
+        : text_(text),
+          device_(MakeSoftwareDevice(Get(ReadChip(chip)),
                                      exact ? NumericsMode::kExact : NumericsMode::kFast)) {
         const device::Blobs files = ReadBlobs(blobs);
         nb::gil_scoped_release release;
         auto loaded = [&]() -> StatusOr<std::shared_ptr<device::LoadedProgram>> {
-            JAX_ANE_ASSIGN_OR_RETURN(auto compiled, device_->Compile(text, files));
-            return device_->Load(compiled);
+            JAX_ANE_ASSIGN_OR_RETURN(compiled_, device_->Compile(text, files));
+            return device_->Load(compiled_);
         }();
         if (!loaded.ok()) {
             nb::gil_scoped_acquire acquire;
             Raise(loaded.status());
         }
         program_ = *std::move(loaded);
+    }
+
+    // The same program with other weights, beside this one.
+    Program WithWeights(const nb::dict& blobs) const {
+        Program other(*this);
+        const device::Blobs files = ReadBlobs(blobs);
+        other.program_ = Get(device_->LoadWithWeights(compiled_, files));
+        return other;
     }
 
     nb::dict Run(const nb::dict& inputs) {
@@ -150,11 +159,15 @@ class Program {
     nb::list Outputs() const { return Describe(program_->attributes().outputs); }
     std::vector<std::string> InputSymbols() const { return program_->attributes().input_symbols; }
     std::vector<std::string> OutputSymbols() const { return program_->attributes().output_symbols; }
+    const std::string& Text() const { return text_; }
     size_t ArenaBytes() const { return program_->arena_bytes(); }
+    size_t LowerBoundBytes() const { return program_->lower_bound_bytes(); }
     size_t WeightBytes() const { return program_->weight_bytes(); }
 
   private:
-    std::unique_ptr<device::Device> device_;
+    std::string text_;
+    std::shared_ptr<device::Device> device_;
+    std::shared_ptr<device::CompiledProgram> compiled_;
     std::shared_ptr<device::LoadedProgram> program_;
 };
 
@@ -166,11 +179,15 @@ void BindMil(nb::module_& m) {
              nb::arg("text"), nb::arg("blobs"), nb::arg("chip"), nb::arg("exact"))
         .def("run", &Program::Run, nb::arg("inputs"),
              "Maps {name: bytes} to {name: (dtype, dims, bytes)}.")
+        .def("with_weights", &Program::WithWeights, nb::arg("blobs"),
+             "Loads the program with other blobs, without compiling it again.")
+        .def_prop_ro("text", &Program::Text)
         .def_prop_ro("inputs", &Program::Inputs)
         .def_prop_ro("outputs", &Program::Outputs)
         .def_prop_ro("input_symbols", &Program::InputSymbols)
         .def_prop_ro("output_symbols", &Program::OutputSymbols)
         .def_prop_ro("arena_bytes", &Program::ArenaBytes)
+        .def_prop_ro("lower_bound_bytes", &Program::LowerBoundBytes)
         .def_prop_ro("weight_bytes", &Program::WeightBytes);
     m.def(
         "mil_run",

@@ -2,14 +2,14 @@
 // Programs, counters and the FFI handler, as the compiler and the reports see them.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <map>
-#include <mutex>
 
 #include "device/device.h"
-#include "device/software/software_device.h"
 #include "python/convert.h"
+#include "python/devices.h"
 #include "runtime/ffi_handler.h"
 #include "runtime/program_table.h"
 
@@ -31,24 +31,22 @@ class ProgramHandle {
     ProgramHandle& operator=(const ProgramHandle&) = delete;
 
     int64_t id() const { return id_; }
-    const BoundProgram& program() const { return *program_; }
+    // The same program with other weights, not compiled again; this one keeps its own.
+    std::unique_ptr<ProgramHandle> WithWeights(const nb::dict& blobs, std::string name) const {
+        device::Blobs files = ReadBlobs(blobs);
+        auto work = [&] {
+            nb::gil_scoped_release release;
+            return program_->WithWeights(std::move(files), std::move(name));
+        };
+        std::shared_ptr<BoundProgram> program = Get(work());
+        const int64_t id = Get(ProgramTable::Get().Add(program));
+        return std::make_unique<ProgramHandle>(id, std::move(program));
+    }
 
   private:
     int64_t id_;
     std::shared_ptr<BoundProgram> program_;
 };
-
-// One device per (chip, numerics) pair, made at first use.
-std::shared_ptr<device::Device> DeviceFor(const software::ChipTraits& chip,
-                                          software::NumericsMode numerics) {
-    static std::mutex mutex;
-    static auto* devices = new std::map<std::string, std::shared_ptr<device::Device>>();
-    std::string key = chip.name + (numerics == software::NumericsMode::kFast ? "/fast" : "/exact");
-    std::lock_guard<std::mutex> lock(mutex);
-    std::shared_ptr<device::Device>& device = (*devices)[key];
-    if (device == nullptr) device = software::MakeSoftwareDevice(chip, numerics);
-    return device;
-}
 
 ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::dict& chip,
                            bool exact, std::vector<std::string> input_names,
@@ -60,13 +58,13 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
     auto work = [&]() -> StatusOr<std::shared_ptr<BoundProgram>> {
         nb::gil_scoped_release release;
         std::shared_ptr<device::Device> device = DeviceFor(traits, mode);
-        JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::CompiledProgram> compiled,
-                                 device->Compile(text, files));
-        return BoundProgram::Create(device, compiled, std::move(input_names),
+        auto compiled = device->Compile(text, files);
+        if (!compiled.ok()) return KnownStatus(compiled.status(), "compile");
+        return BoundProgram::Create(device, *compiled, std::move(input_names),
                                     std::move(output_names), std::move(name));
     };
     std::shared_ptr<BoundProgram> program = Get(work());
-    return new ProgramHandle(ProgramTable::Get().Add(program), program);
+    return new ProgramHandle(Get(ProgramTable::Get().Add(program)), program);
 }
 
 nb::list ProgramStats() {
@@ -85,6 +83,8 @@ nb::list ProgramStats() {
         row["bytes_out"] = totals.bytes_out;
         row["milliseconds"] = static_cast<double>(totals.nanoseconds) * 1e-6;
         row["arena_bytes"] = program != nullptr ? program->arena_bytes() : 0;
+        row["arena_lower_bound_bytes"] = program != nullptr ? program->lower_bound_bytes() : 0;
+        row["surface_bytes"] = program != nullptr ? program->surface_bytes() : 0;
         row["weight_bytes"] = program != nullptr ? program->weight_bytes() : 0;
         rows.append(row);
     }
@@ -95,7 +95,9 @@ nb::list ProgramStats() {
 
 void BindRuntime(nb::module_& m) {
     nb::class_<ProgramHandle>(m, "Program", "A loaded ANE program; unloaded when this object dies.")
-        .def_prop_ro("id", &ProgramHandle::id);
+        .def_prop_ro("id", &ProgramHandle::id)
+        .def("with_weights", &ProgramHandle::WithWeights, nb::arg("blobs"), nb::arg("name"),
+             "Loads the program with other weights, without compiling it.");
     m.def("load_program", &LoadProgram, nb::arg("text"), nb::arg("blobs"), nb::arg("chip"),
           nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
           nb::rv_policy::take_ownership,

@@ -6,9 +6,10 @@
 namespace nb = nanobind;
 
 namespace jax_ane::python {
-void BindMil(nb::module_& m);      // bind_mil.cc: the software ANE as a tool
-void BindPlugin(nb::module_& m);   // bind_plugin.cc: what the PJRT plugin needs from Python
-void BindRuntime(nb::module_& m);  // bind_runtime.cc: programs, counters, the FFI handler
+void BindMil(nb::module_& m);     // bind_mil.cc: the software ANE as a tool
+void BindPlugin(nb::module_& m);  // bind_plugin.cc: what the PJRT plugin needs from Python
+void BindRuntime(nb::module_& m);
+void BindDevices(nb::module_& m);  // bind_devices.cc: devices, their counters, planned faults
 }  // namespace jax_ane::python
 
 NB_MODULE(_native, m) {
@@ -18,4 +19,5 @@ NB_MODULE(_native, m) {
     jax_ane::python::BindMil(m);
     jax_ane::python::BindPlugin(m);
     jax_ane::python::BindRuntime(m);
+    jax_ane::python::BindDevices(m);
 }

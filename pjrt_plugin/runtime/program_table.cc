@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "runtime/convert.h"
 #include "runtime/images.h"
@@ -22,6 +23,21 @@ int64_t NowNanoseconds() {
         .count();
 }
 
+// A damaged description must not become a wrong address.
+Status CheckLayout(const device::BoundaryTensor& t) {
+    constexpr int64_t kMost = int64_t{1} << 40;
+    const auto element = static_cast<int64_t>(device::ElementSize(t.type));
+    const auto sane = [](int64_t n) { return n >= 0 && n <= kMost; };
+    const bool good = element > 0 && sane(t.planes) && sane(t.height) && sane(t.width) &&
+                      sane(t.row_stride) && sane(t.plane_stride) &&
+                      t.row_stride % static_cast<int64_t>(kAlignment) == 0 &&
+                      t.row_stride / element >= t.width &&
+                      (t.height == 0 || t.plane_stride / t.height >= t.row_stride) &&
+                      (t.planes == 0 || t.plane_stride <= kMost / t.planes);
+    if (good) return Status();
+    return Internal("the loaded program reports an impossible layout for tensor " + t.name);
+}
+
 // Finds tensor `name` among the live list and its index among the symbols, as the device told them.
 template <typename Port>
 Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
@@ -32,10 +48,7 @@ Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
         if (it == symbols.end()) {
             return Internal("the loaded program has no symbol for tensor " + name);
         }
-        if (tensor.row_stride % kAlignment != 0 || tensor.row_stride < tensor.width * 2 ||
-            tensor.plane_stride < tensor.row_stride * tensor.height) {
-            return Internal("the loaded program reports impossible strides for tensor " + name);
-        }
+        JAX_ANE_RETURN_IF_ERROR(CheckLayout(tensor));
         port.symbol = static_cast<size_t>(it - symbols.begin());
         port.tensor = tensor;
         return Status();
@@ -53,79 +66,162 @@ struct BoundProgram::Surfaces {
         ImageCache images;
         std::shared_ptr<Image> image;  // in use by this call
     };
+
+    // `total` counts the bytes of all sets.
+    explicit Surfaces(std::atomic<int64_t>* total) : total_(total) {}
+    ~Surfaces() { total_->fetch_sub(bytes_.load()); }
+    void Count(int64_t bytes) {
+        bytes_.fetch_add(bytes, std::memory_order_relaxed);
+        total_->fetch_add(bytes, std::memory_order_relaxed);
+    }
+
     std::vector<Input> own;                // by argument
     std::vector<AlignedMemory> memory;     // of the outputs
     std::vector<device::Surface> inputs;   // by symbol index
     std::vector<device::Surface> outputs;  // by symbol index
+
+  private:
+    std::atomic<int64_t>* total_;
+    std::atomic<int64_t> bytes_{0};  // inputs are bound on several threads
 };
 
 StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
     std::vector<std::string> input_names, std::vector<std::string> output_names, std::string name) {
+    if (compiled == nullptr) {
+        return Internal("program " + name +
+                        ": the device reported success but gave no compiled program");
+    }
     std::shared_ptr<BoundProgram> program(new BoundProgram());
     program->device_ = std::move(device);
     program->compiled_ = std::move(compiled);
     program->engine_ = software::CurrentEngine();
     program->name_ = std::move(name);
-    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, program->Loaded());
-    const device::ProgramAttributes& attributes = loaded->attributes();
-    if (attributes.inputs.size() != input_names.size() ||
-        attributes.outputs.size() != output_names.size()) {
-        return Internal("program " + program->name_ +
-                        ": the loaded program has another number of inputs or outputs");
-    }
-    for (const std::string& input : input_names) {
-        JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.inputs, attributes.input_symbols, input,
-                                         program->inputs_.emplace_back()));
-    }
-    for (const std::string& output : output_names) {
-        JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.outputs, attributes.output_symbols, output,
-                                         program->outputs_.emplace_back()));
-    }
-    for (const Port& port : program->inputs_) {
-        program->input_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
-    }
-    for (const Port& port : program->outputs_) {
-        program->output_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
-    }
-    program->arena_bytes_ = loaded->arena_bytes();
-    program->weight_bytes_ = loaded->weight_bytes();
+    program->counters_ = ProgramTable::Get().CountersOf(program->name_);
+    JAX_ANE_RETURN_IF_ERROR(program->BindPorts(input_names, output_names));
     return program;
 }
 
-StatusOr<std::shared_ptr<device::LoadedProgram>> BoundProgram::Loaded() {
+StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::WithWeights(device::Blobs weights,
+                                                                  std::string name) const {
+    std::shared_ptr<BoundProgram> program(new BoundProgram());
+    program->device_ = device_;
+    program->compiled_ = compiled_;
+    program->engine_ = engine_;
+    program->name_ = std::move(name);
+    program->counters_ = ProgramTable::Get().CountersOf(program->name_);
+    program->weights_ = std::move(weights);
+    const auto names = [](const std::vector<Port>& ports) {
+        std::vector<std::string> list;
+        for (const Port& port : ports) list.push_back(port.tensor.name);
+        return list;
+    };
+    JAX_ANE_RETURN_IF_ERROR(program->BindPorts(names(inputs_), names(outputs_)));
+    return program;
+}
+
+Status BoundProgram::BindPorts(const std::vector<std::string>& input_names,
+                               const std::vector<std::string>& output_names) {
+    JAX_ANE_RETURN_IF_ERROR(Enter());
+    const AtExit leave([&] { gate_.Leave(); });
+    const device::LoadedProgram& loaded = *loaded_;
+    const device::ProgramAttributes& attributes = loaded.attributes();
+    if (attributes.inputs.size() != input_names.size() ||
+        attributes.outputs.size() != output_names.size()) {
+        return Internal("program " + name_ + ": the loaded program reports " +
+                        std::to_string(attributes.inputs.size()) + " inputs and " +
+                        std::to_string(attributes.outputs.size()) + " outputs, not " +
+                        std::to_string(input_names.size()) + " and " +
+                        std::to_string(output_names.size()));
+    }
+    for (const std::string& input : input_names) {
+        JAX_ANE_RETURN_IF_ERROR(
+            BindPort(attributes.inputs, attributes.input_symbols, input, inputs_.emplace_back()));
+    }
+    for (const std::string& output : output_names) {
+        JAX_ANE_RETURN_IF_ERROR(BindPort(attributes.outputs, attributes.output_symbols, output,
+                                         outputs_.emplace_back()));
+    }
+    for (const Port& port : inputs_) {
+        input_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
+    }
+    for (const Port& port : outputs_) {
+        output_bytes_ += static_cast<int64_t>(port.tensor.size_bytes());
+    }
+    arena_bytes_ = loaded.arena_bytes();
+    lower_bound_bytes_ = loaded.lower_bound_bytes();
+    weight_bytes_ = loaded.weight_bytes();
+    return Status();
+}
+
+Status BoundProgram::Enter() {
     last_used_.store(NowNanoseconds(), std::memory_order_relaxed);
+    if (gate_.Enter()) return Status();
     std::lock_guard<std::mutex> lock(mutex_);
-    while (loaded_ == nullptr) {
-        auto loaded = device_->Load(compiled_);
+    while (!gate_.Enter()) {
+        auto loaded = Load();
         if (loaded.ok()) {
-            loaded_ = *loaded;
-            counters_.loads.fetch_add(1, std::memory_order_relaxed);
-            break;
+            loaded_ = *std::move(loaded);
+            counters_->loads.fetch_add(1, std::memory_order_relaxed);
+            gate_.Open();
+            continue;
         }
         // A chip holds a limited number of programs: make room and try again.
         if (loaded.status().code() != StatusCode::kResourceExhausted ||
             !ProgramTable::Get().UnloadOldest(this)) {
-            return loaded.status();
+            return Status(loaded.status().code(),
+                          "program " + name_ + " cannot be loaded: " + loaded.status().message());
         }
     }
-    return loaded_;
+    return Status();
+}
+
+StatusOr<std::shared_ptr<device::LoadedProgram>> BoundProgram::Load() {
+    const auto once = [&]() -> StatusOr<std::shared_ptr<device::LoadedProgram>> {
+        auto loaded = weights_.has_value() ? device_->LoadWithWeights(compiled_, *weights_)
+                                           : device_->Load(compiled_);
+        if (!loaded.ok()) return KnownStatus(loaded.status(), "load");
+        if (*loaded == nullptr) return Internal("the device reported success but gave no program");
+        JAX_ANE_RETURN_IF_ERROR(CheckStillBound((*loaded)->attributes()));
+        return loaded;
+    };
+    auto loaded = once();
+    if (loaded.ok() || loaded.status().code() == StatusCode::kResourceExhausted) return loaded;
+    // The framework's loads fail now and then; one more try is what its other users give them.
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return once();
+}
+
+// A program that was unloaded and loaded again must be where its caller's arrays are sent.
+Status BoundProgram::CheckStillBound(const device::ProgramAttributes& attributes) const {
+    const auto same = [](const std::vector<Port>& ports, const auto& tensors, const auto& symbols) {
+        return std::all_of(ports.begin(), ports.end(), [&](const Port& port) {
+            return port.symbol < symbols.size() && symbols[port.symbol] == port.tensor.symbol &&
+                   std::find(tensors.begin(), tensors.end(), port.tensor) != tensors.end();
+        });
+    };
+    if (same(inputs_, attributes.inputs, attributes.input_symbols) &&
+        same(outputs_, attributes.outputs, attributes.output_symbols)) {
+        return Status();
+    }
+    return Internal("loaded again, the program reports other attributes than before");
 }
 
 bool BoundProgram::Unload() {
     std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    if (!lock.owns_lock() || loaded_ == nullptr) return false;
+    if (!lock.owns_lock() || !gate_.TryClose()) return false;
     loaded_.reset();
-    free_surfaces_.clear();
+    free_surfaces_.Clear();
     return true;
 }
 
-StatusOr<AlignedMemory> BoundProgram::AllocateSurface(const Port& port) const {
+StatusOr<AlignedMemory> BoundProgram::AllocateSurface(const Port& port, Surfaces& surfaces) const {
     AlignedMemory memory = AllocateAligned(port.tensor.size_bytes());
     if (memory == nullptr) {
         return ResourceExhausted("program " + name_ + ": no memory for a surface of " +
                                  std::to_string(port.tensor.size_bytes()) + " bytes");
     }
+    surfaces.Count(static_cast<int64_t>(port.tensor.size_bytes()));
     return memory;
 }
 
@@ -135,42 +231,30 @@ Status BoundProgram::BindInput(const HostArray& array, const Port& port, Surface
     device::Surface& surface = surfaces.inputs[port.symbol];
     own.image = own.images.Find(engine_, array, port.tensor);
     if (own.image != nullptr) {
+        if (own.memory != nullptr) surfaces.Count(-static_cast<int64_t>(port.tensor.size_bytes()));
         own.memory.reset();
         surface = own.image->surface();
         return Status();
     }
     if (own.memory == nullptr) {
-        JAX_ANE_ASSIGN_OR_RETURN(own.memory, AllocateSurface(port));
+        JAX_ANE_ASSIGN_OR_RETURN(own.memory, AllocateSurface(port, surfaces));
     }
     surface = {own.memory.get(), port.tensor.size_bytes()};
     return WriteSurface(engine_, array, port.tensor, surface.data);
 }
 
 StatusOr<std::unique_ptr<BoundProgram::Surfaces>> BoundProgram::TakeSurfaces() {
-    {
-        std::lock_guard<std::mutex> lock(mutex_);
-        if (!free_surfaces_.empty()) {
-            auto surfaces = std::move(free_surfaces_.back());
-            free_surfaces_.pop_back();
-            return surfaces;
-        }
-    }
-    auto surfaces = std::make_unique<Surfaces>();
+    if (auto surfaces = free_surfaces_.Take()) return surfaces;
+    auto surfaces = std::make_unique<Surfaces>(&surface_bytes_);
     surfaces->own.resize(inputs_.size());
     surfaces->inputs.resize(inputs_.size());
     surfaces->outputs.resize(outputs_.size());
     for (const Port& port : outputs_) {
-        JAX_ANE_ASSIGN_OR_RETURN(AlignedMemory memory, AllocateSurface(port));
+        JAX_ANE_ASSIGN_OR_RETURN(AlignedMemory memory, AllocateSurface(port, *surfaces));
         surfaces->outputs[port.symbol] = {memory.get(), port.tensor.size_bytes()};
         surfaces->memory.push_back(std::move(memory));
     }
     return surfaces;
-}
-
-void BoundProgram::ReturnSurfaces(std::unique_ptr<Surfaces> surfaces) {
-    for (Surfaces::Input& own : surfaces->own) own.image.reset();
-    std::lock_guard<std::mutex> lock(mutex_);
-    free_surfaces_.push_back(std::move(surfaces));
 }
 
 template <typename Fn>
@@ -198,12 +282,13 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
         return Internal("program " + name_ + ": called with another number of arrays");
     }
     int64_t start = NowNanoseconds();
-    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<device::LoadedProgram> loaded, Loaded());
+    JAX_ANE_RETURN_IF_ERROR(Enter());
+    const AtExit leave([&] { gate_.Leave(); });
     JAX_ANE_ASSIGN_OR_RETURN(std::unique_ptr<Surfaces> surfaces, TakeSurfaces());
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(inputs_, [&](size_t i, const Port& port) {
         return BindInput(inputs[i], port, *surfaces, i);
     }));
-    Status status = loaded->Evaluate(surfaces->inputs, surfaces->outputs);
+    Status status = KnownStatus(loaded_->Evaluate(surfaces->inputs, surfaces->outputs), "evaluate");
     if (!status.ok()) {
         return Status(status.code(), "program " + name_ + ": " + status.message());
     }
@@ -211,21 +296,28 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
         const void* surface = surfaces->outputs[port.symbol].data;
         return ReadSurface(engine_, surface, port.tensor, outputs[i]);
     }));
-    ReturnSurfaces(std::move(surfaces));
-    counters_.evaluations.fetch_add(1, std::memory_order_relaxed);
-    counters_.bytes_in.fetch_add(input_bytes_, std::memory_order_relaxed);
-    counters_.bytes_out.fetch_add(output_bytes_, std::memory_order_relaxed);
-    counters_.nanoseconds.fetch_add(NowNanoseconds() - start, std::memory_order_relaxed);
+    for (Surfaces::Input& own : surfaces->own) own.image.reset();
+    free_surfaces_.Return(std::move(surfaces));
+    counters_->evaluations.fetch_add(1, std::memory_order_relaxed);
+    counters_->bytes_in.fetch_add(input_bytes_, std::memory_order_relaxed);
+    counters_->bytes_out.fetch_add(output_bytes_, std::memory_order_relaxed);
+    counters_->nanoseconds.fetch_add(NowNanoseconds() - start, std::memory_order_relaxed);
     return Status();
 }
 
-void ProgramTotals::Add(const ProgramCounters& counters) {
-    evaluations += counters.evaluations.load(std::memory_order_relaxed);
-    bytes_in += counters.bytes_in.load(std::memory_order_relaxed);
-    bytes_out += counters.bytes_out.load(std::memory_order_relaxed);
-    nanoseconds += counters.nanoseconds.load(std::memory_order_relaxed);
-    loads += counters.loads.load(std::memory_order_relaxed);
+namespace {
+
+ProgramTotals Read(const ProgramCounters& counters) {
+    ProgramTotals totals;
+    totals.evaluations = counters.evaluations.load(std::memory_order_relaxed);
+    totals.bytes_in = counters.bytes_in.load(std::memory_order_relaxed);
+    totals.bytes_out = counters.bytes_out.load(std::memory_order_relaxed);
+    totals.nanoseconds = counters.nanoseconds.load(std::memory_order_relaxed);
+    totals.loads = counters.loads.load(std::memory_order_relaxed);
+    return totals;
 }
+
+}  // namespace
 
 ProgramTable& ProgramTable::Get() {
     // Never destroyed: calls may arrive while the process exits.
@@ -233,39 +325,64 @@ ProgramTable& ProgramTable::Get() {
     return *table;
 }
 
-int64_t ProgramTable::Add(std::shared_ptr<BoundProgram> program) {
+ProgramTable::Row* ProgramTable::RowOf(int64_t id) const {
+    if (id < 0 || id >= kChunk * kChunks) return nullptr;
+    Row* chunk = chunks_[static_cast<size_t>(id / kChunk)].load(std::memory_order_acquire);
+    return chunk == nullptr ? nullptr : chunk + id % kChunk;
+}
+
+StatusOr<int64_t> ProgramTable::Add(std::shared_ptr<BoundProgram> program) {
     std::lock_guard<std::mutex> lock(mutex_);
-    programs_.push_back(std::move(program));
-    return static_cast<int64_t>(programs_.size()) - 1;
+    if (count_ == kChunk * kChunks) {
+        return ResourceExhausted("this process has loaded " + std::to_string(count_) +
+                                 " programs, and no more can be numbered: restart it");
+    }
+    const int64_t id = count_++;
+    std::atomic<Row*>& chunk = chunks_[static_cast<size_t>(id / kChunk)];
+    if (id % kChunk == 0) chunk.store(new Row[kChunk], std::memory_order_release);
+    Row* row = RowOf(id);
+    row->program = std::move(program);
+    row->gate.Open();
+    return id;
 }
 
 void ProgramTable::Remove(int64_t id) {
     std::shared_ptr<BoundProgram> dying;  // destroyed outside of the lock
     std::lock_guard<std::mutex> lock(mutex_);
-    if (id < 0 || id >= static_cast<int64_t>(programs_.size()) || !programs_[id]) return;
-    dying.swap(programs_[id]);
-    removed_[dying->name()].Add(dying->counters());
+    Row* row = RowOf(id);
+    if (row == nullptr || row->program == nullptr) return;
+    // Whoever is inside only copies the pointer.
+    while (!row->gate.TryClose()) std::this_thread::yield();
+    dying.swap(row->program);
+}
+
+std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
+    Row* row = RowOf(id);
+    if (row == nullptr || !row->gate.Enter()) return nullptr;
+    std::shared_ptr<BoundProgram> program = row->program;
+    row->gate.Leave();
+    return program;
+}
+
+std::shared_ptr<ProgramCounters> ProgramTable::CountersOf(const std::string& name) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::shared_ptr<ProgramCounters>& counters = counters_[name];
+    if (counters == nullptr) counters = std::make_shared<ProgramCounters>();
+    return counters;
 }
 
 std::map<std::string, ProgramTotals> ProgramTable::Totals() {
     std::lock_guard<std::mutex> lock(mutex_);
-    std::map<std::string, ProgramTotals> totals = removed_;
-    for (const auto& program : programs_) {
-        if (program != nullptr) totals[program->name()].Add(program->counters());
-    }
+    std::map<std::string, ProgramTotals> totals;
+    for (const auto& [name, counters] : counters_) totals.emplace(name, Read(*counters));
     return totals;
-}
-
-std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (id < 0 || id >= static_cast<int64_t>(programs_.size())) return nullptr;
-    return programs_[id];
 }
 
 std::vector<std::shared_ptr<BoundProgram>> ProgramTable::All() {
     std::lock_guard<std::mutex> lock(mutex_);
     std::vector<std::shared_ptr<BoundProgram>> all;
-    for (const auto& program : programs_) {
+    for (int64_t id = 0; id < count_; ++id) {
+        const auto& program = RowOf(id)->program;
         if (program != nullptr) all.push_back(program);
     }
     return all;

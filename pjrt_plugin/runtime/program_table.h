@@ -3,11 +3,13 @@
 // from the loaded program's attributes alone.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +17,8 @@
 #include "device/device.h"
 #include "device/software/engine.h"
 #include "util/aligned_memory.h"
+#include "util/gates.h"
+#include "util/slot_pool.h"
 #include "util/status.h"
 
 namespace jax_ane::runtime {
@@ -29,7 +33,7 @@ struct HostArray {
     int64_t elements = 0;
 };
 
-// What a program has done since it was loaded.
+// What the programs of one name have done, over every time that one was loaded.
 struct ProgramCounters {
     std::atomic<int64_t> evaluations{0};
     std::atomic<int64_t> bytes_in{0};
@@ -38,15 +42,13 @@ struct ProgramCounters {
     std::atomic<int64_t> loads{0};
 };
 
-// The same counts as plain numbers, summed over every time a program of this name was loaded.
+// The same counts as plain numbers.
 struct ProgramTotals {
     int64_t evaluations = 0;
     int64_t bytes_in = 0;
     int64_t bytes_out = 0;
     int64_t nanoseconds = 0;
     int64_t loads = 0;
-
-    void Add(const ProgramCounters& counters);
 };
 
 // A program bound to its caller's argument order. Run may be called from several threads at once.
@@ -59,14 +61,23 @@ class BoundProgram {
         std::vector<std::string> input_names, std::vector<std::string> output_names,
         std::string name);
 
+    // This program with other weights under a new name, not compiled again.
+    StatusOr<std::shared_ptr<BoundProgram>> WithWeights(device::Blobs weights,
+                                                        std::string name) const;
+
     Status Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs);
 
     const std::string& name() const { return name_; }
-    const ProgramCounters& counters() const { return counters_; }
     size_t arena_bytes() const { return arena_bytes_; }
+    size_t lower_bound_bytes() const { return lower_bound_bytes_; }
     size_t weight_bytes() const { return weight_bytes_; }
+    // Of the surfaces that calls hold or have left for the next ones, images not among them.
+    size_t surface_bytes() const {
+        return static_cast<size_t>(surface_bytes_.load(std::memory_order_relaxed));
+    }
 
-    // Drops the device's copy until the next call. Returns false if there was none.
+    // Drops the device's copy until the next call. Returns false if there was none, or if a call is
+    // using it.
     bool Unload();
     int64_t last_used() const { return last_used_.load(std::memory_order_relaxed); }
 
@@ -79,33 +90,43 @@ class BoundProgram {
     struct Surfaces;
 
     BoundProgram() = default;
+    Status BindPorts(const std::vector<std::string>& input_names,
+                     const std::vector<std::string>& output_names);
     // Calls fn(index, port) -> Status for each port, on several threads; returns the first failure.
     template <typename Fn>
     Status ForEachPort(const std::vector<Port>& ports, Fn&& fn) const;
-    StatusOr<std::shared_ptr<device::LoadedProgram>> Loaded();
+    // Enters gate_, loading the program first where it is not.
+    Status Enter();
+    // One load, tried twice, that reports the layouts to which the ports are bound.
+    StatusOr<std::shared_ptr<device::LoadedProgram>> Load();
+    Status CheckStillBound(const device::ProgramAttributes& attributes) const;
     StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
-    StatusOr<AlignedMemory> AllocateSurface(const Port& port) const;
+    StatusOr<AlignedMemory> AllocateSurface(const Port& port, Surfaces& surfaces) const;
     // Gives argument `index` its surface: the image of its buffer, or a copy in fp16.
     Status BindInput(const HostArray& array, const Port& port, Surfaces& surfaces,
                      size_t index) const;
-    void ReturnSurfaces(std::unique_ptr<Surfaces> surfaces);
 
     std::shared_ptr<device::Device> device_;
     std::shared_ptr<device::CompiledProgram> compiled_;
-    software::Engine engine_;  // converts at the border
+    std::optional<device::Blobs> weights_;  // instead of the compiled program's own
+    software::Engine engine_;               // converts at the border
     std::string name_;
     std::vector<Port> inputs_;
     std::vector<Port> outputs_;
     int64_t input_bytes_ = 0;
     int64_t output_bytes_ = 0;
     size_t arena_bytes_ = 0;
+    size_t lower_bound_bytes_ = 0;
     size_t weight_bytes_ = 0;
 
-    std::mutex mutex_;  // guards loaded_ and free_surfaces_
+    std::mutex mutex_;  // for loading and unloading, never for a call of a loaded program
+    UseGate gate_;      // open while loaded_ is there
     std::shared_ptr<device::LoadedProgram> loaded_;
-    std::vector<std::unique_ptr<Surfaces>> free_surfaces_;
+    std::atomic<int64_t> surface_bytes_{0};
+    SlotPool<Surfaces, 128> free_surfaces_;
     std::atomic<int64_t> last_used_{0};
-    ProgramCounters counters_;
+    // Outlives the program: a call that is under way when the program leaves still counts.
+    std::shared_ptr<ProgramCounters> counters_;
 
     friend class ProgramTable;
 };
@@ -115,19 +136,32 @@ class ProgramTable {
   public:
     static ProgramTable& Get();
 
-    int64_t Add(std::shared_ptr<BoundProgram> program);
+    StatusOr<int64_t> Add(std::shared_ptr<BoundProgram> program);
     void Remove(int64_t id);
+    // Takes no lock; null for ids that were never given or have left. Ids are not given twice.
     std::shared_ptr<BoundProgram> Find(int64_t id);
     std::vector<std::shared_ptr<BoundProgram>> All();
+    // Made when a name is first asked for, and kept.
+    std::shared_ptr<ProgramCounters> CountersOf(const std::string& name);
     // By name, programs that left the table included: totals never fall.
     std::map<std::string, ProgramTotals> Totals();
     // Unloads the program that was used longest ago; false if none is loaded but `except`.
     bool UnloadOldest(const BoundProgram* except);
 
   private:
-    std::mutex mutex_;
-    std::vector<std::shared_ptr<BoundProgram>> programs_;
-    std::map<std::string, ProgramTotals> removed_;
+    // A row never moves, so that Find needs no lock: the gate is open while the program is there.
+    struct Row {
+        UseGate gate;
+        std::shared_ptr<BoundProgram> program;
+    };
+    static constexpr int64_t kChunk = 1024;
+    static constexpr int64_t kChunks = 16 * 1024;
+    Row* RowOf(int64_t id) const;
+
+    std::mutex mutex_;  // for all but Find
+    int64_t count_ = 0;
+    std::array<std::atomic<Row*>, kChunks> chunks_{};
+    std::map<std::string, std::shared_ptr<ProgramCounters>> counters_;
 };
 
 }  // namespace jax_ane::runtime

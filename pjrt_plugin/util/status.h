@@ -77,6 +77,14 @@ class [[nodiscard]] StatusOr {
     std::variant<Status, T> value_;
 };
 
+// An answer from outside as one that every layer above knows: a code that is none becomes INTERNAL.
+inline Status KnownStatus(Status status, const std::string& what) {
+    const int code = static_cast<int>(status.code());
+    if (code >= 0 && code <= static_cast<int>(StatusCode::kUnauthenticated)) return status;
+    return Internal(what + ": the device answered with the unknown status " + std::to_string(code) +
+                    status.message());
+}
+
 #define JAX_ANE_RETURN_IF_ERROR(expr)       \
     do {                                    \
         ::jax_ane::Status status_ = (expr); \

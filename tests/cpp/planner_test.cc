@@ -88,21 +88,6 @@ TEST_CASE("a broadcast operand is not overwritten through a view of itself") {
     CHECK(!p.Shares("a", "m"));
 }
 
-TEST_CASE("the arena layout reuses and joins holes") {
-    ArenaLayout arena;
-    const size_t a = arena.Allocate(100), b = arena.Allocate(64), c = arena.Allocate(1);
-    CHECK(a == 0);
-    CHECK(b == 128);
-    CHECK(c == 192);
-    arena.Free(a, 100);
-    arena.Free(b, 64);
-    CHECK(arena.Allocate(190) == 0);
-    arena.Free(0, 190);
-    arena.Free(c, 1);
-    CHECK(arena.Allocate(1000) == 0);
-    CHECK(arena.peak() == 1024);
-}
-
 TEST_CASE("loads beyond the chip's limit are refused until one is unloaded") {
     ChipTraits chip;
     chip.max_loaded_programs = 2;

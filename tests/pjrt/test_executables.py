@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 
 import jax
@@ -106,3 +107,18 @@ def test_compiler_answer_is_shown(ane, monkeypatch):
     assert compiled.as_text() == "placements and MIL"
     assert compiled.cost_analysis()["flops"] == 12345.0
     assert compiled.cost_analysis()["bytes accessed"] == 99.0
+
+
+def test_a_program_dropped_while_it_runs_finishes(ane):
+    """The function dies while the host still sorts; the ANE program is called after that."""
+
+    def sorted_product(a):
+        part = jnp.sort(a.ravel()).reshape(a.shape)[:64, :64]
+        return part @ part
+
+    x = np.full((1024, 1024), 0.5, np.float32)
+    with jax.default_device(ane):
+        result = jax.jit(lambda a: sorted_product(a))(x)
+    jax.clear_caches()
+    gc.collect()
+    np.testing.assert_array_equal(np.asarray(result), np.full((64, 64), 16.0))

@@ -20,6 +20,14 @@ StatusOr<ChipTraits> MakeChipTraits(const std::string& name, const std::string& 
         {"max_pool_window", &traits.max_pool_window},
         {"max_loaded_programs", &traits.max_loaded_programs},
         {"queue_depth", &traits.queue_depth},
+        {"max_weight_bytes", &traits.max_weight_bytes},
+        {"compile_budget", &traits.compile_budget},
+        {"max_surfaces", &traits.max_surfaces},
+        {"engines", &traits.engines},
+        {"nap_after_ms", &traits.nap_after_ms},
+        {"nap_call_us", &traits.nap_call_us},
+        {"power_off_after_ms", &traits.power_off_after_ms},
+        {"power_off_call_us", &traits.power_off_call_us},
         {"long_reduction", &traits.long_reduction},
     };
     const std::map<std::string, bool*> switches = {

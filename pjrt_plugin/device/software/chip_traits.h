@@ -23,7 +23,17 @@ struct ChipTraits {
     int64_t max_conv_kernel_height = 31;
     int64_t max_pool_window = 31;
     int64_t max_loaded_programs = 128;
-    int64_t queue_depth = 127;
+    int64_t queue_depth = 127;                    // evaluations of one program under way
+    int64_t max_weight_bytes = int64_t{7} << 29;  // of all loaded programs
+    int64_t compile_budget = 119;                 // reported for a process, not enforced
+    int64_t max_surfaces = 128;                   // inputs and outputs of one program
+    int64_t engines = 1;
+    // Idle milliseconds until the engine naps or powers off, and what the next call then costs in
+    // microseconds; 0 where nobody has measured it.
+    int64_t nap_after_ms = 0;
+    int64_t nap_call_us = 0;
+    int64_t power_off_after_ms = 0;
+    int64_t power_off_call_us = 0;
     int64_t long_reduction = 384;  // sums of this many terms go by the transpose route
     bool slice_hazard = false;   // slices that start inside the last axis turn |x| > 4094 into inf
     bool winograd = false;       // dense 3x3 stride-1 convolutions use F(2,3)

@@ -38,6 +38,8 @@ enum class Rule : int {
     kFloatBorder = 25,
     kConstantBytes = 26,
     kConvRank = 27,
+    kWeightMemory = 40,
+    kSurfaceCount = 41,
 
     kLexical = 100,
     kSyntax = 101,

@@ -65,6 +65,15 @@ void CheckLegality(const Graph& graph, const ChipTraits& chip, Findings* finding
     for (const GraphValue& value : graph.values) {
         if (!value.constant) CheckTensor(value, chip, findings);
     }
+    const size_t surfaces = graph.inputs.size() + graph.outputs.size();
+    if (surfaces > static_cast<size_t>(chip.max_surfaces)) {
+        findings->push_back({Rule::kSurfaceCount,
+                             {1, 1},
+                             "the program has " + std::to_string(graph.inputs.size()) +
+                                 " inputs and " + std::to_string(graph.outputs.size()) +
+                                 " outputs where " + chip.name + " maps " +
+                                 std::to_string(chip.max_surfaces) + " surfaces: cut it in two"});
+    }
     for (int index : graph.inputs) {
         CheckBorder(graph.values[static_cast<size_t>(index)], "input", chip, findings);
     }

@@ -4,54 +4,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <optional>
 
+#include "device/software/arena.h"
+
 namespace jax_ane::software {
-
-size_t ArenaLayout::Allocate(size_t bytes) {
-    bytes = (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
-    auto best = holes_.end();
-    for (auto it = holes_.begin(); it != holes_.end(); ++it) {
-        if (it->bytes >= bytes && (best == holes_.end() || it->bytes < best->bytes)) best = it;
-    }
-    if (best != holes_.end()) {
-        const size_t offset = best->offset;
-        best->offset += bytes;
-        best->bytes -= bytes;
-        if (best->bytes == 0) holes_.erase(best);
-        return offset;
-    }
-    // Grow the last hole if it reaches the end.
-    size_t offset = end_;
-    if (!holes_.empty() && holes_.back().offset + holes_.back().bytes == end_) {
-        offset = holes_.back().offset;
-        holes_.pop_back();
-    }
-    end_ = offset + bytes;
-    peak_ = std::max(peak_, end_);
-    return offset;
-}
-
-void ArenaLayout::Free(size_t offset, size_t bytes) {
-    bytes = (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
-    auto next = std::find_if(holes_.begin(), holes_.end(),
-                             [&](const Hole& hole) { return hole.offset > offset; });
-    next = holes_.insert(next, {offset, bytes});
-    const auto after = next + 1;
-    if (after != holes_.end() && next->offset + next->bytes == after->offset) {
-        next->bytes += after->bytes;
-        holes_.erase(after);
-    }
-    if (next != holes_.begin()) {
-        const auto before = next - 1;
-        if (before->offset + before->bytes == next->offset) {
-            before->bytes += next->bytes;
-            holes_.erase(next);
-        }
-    }
-}
 
 namespace {
 
@@ -63,7 +21,6 @@ int ViewedValue(const GraphNode& node) {
     return -1;
 }
 
-constexpr int kForever = std::numeric_limits<int>::max();
 constexpr size_t kMaxArenaBytes = size_t{16} << 30;
 
 class Planner {
@@ -73,14 +30,10 @@ class Planner {
     StatusOr<Plan> Make();
 
   private:
-    // A stretch of the arena that one value, its views and what overwrites it share.
-    struct Block {
-        size_t offset = 0;
-        size_t bytes = 0;
-        int last_use = -1;
-    };
     static constexpr int kNoBlock = -1;
 
+    // The moment after all nodes, when outputs are copied out.
+    int End() const { return static_cast<int>(graph_.nodes.size()); }
     bool IsDense(const device::BoundaryTensor& t) const {
         return t.planes * t.height == 1 ||
                t.row_stride == t.width * static_cast<int64_t>(device::ElementSize(t.type));
@@ -96,9 +49,11 @@ class Planner {
     void PlaceInputs();
     void PlaceResults(const GraphNode& node, int index);
     int InPlaceBlock(const GraphNode& node, int index);
-    void GiveBlock(int v, int last_use);
-    void FreeAfter(int index);
+    int AddBlock(size_t bytes, int first, int last);
+    Ref RefOf(int block) const { return {nullptr, plan_.border_bases + block, 0}; }
+    void GiveBlock(int v, int first, int last_use);
     void CopyOut();
+    Status LayOut();
     Ref Locate(int v);
     uint8_t* Hold(size_t bytes);
     Status PlanNode(const GraphNode& node, int index);
@@ -107,14 +62,13 @@ class Planner {
     const device::ProgramAttributes& attributes_;
     const ChipTraits& chip_;
     Plan plan_;
-    ArenaLayout arena_;
-    std::vector<Block> blocks_;
-    std::vector<int> live_;                            // blocks not yet freed
+    // Stretches of the arena, each shared by a value, its views and what overwrites it.
+    std::vector<Lifetime> blocks_;
     std::vector<int> block_;                           // by value
     std::vector<int> last_use_;                        // by value, its views included
     std::vector<int> output_;                          // by value: which output it is, or -1
     std::vector<std::optional<StridedView>> strided_;  // by value: slices that are never copied out
-    std::vector<Block> scratch_;
+    int now_ = -1;  // the node that is planned; before the first one, inputs are copied
     PlanContext::Services services_;
 };
 
@@ -127,18 +81,12 @@ Planner::Planner(const Graph& graph, const device::ProgramAttributes& attributes
     last_use_.assign(count, -1);
     output_.assign(count, -1);
     strided_.resize(count);
-    plan_.bases = 1 + static_cast<int>(graph.inputs.size() + graph.outputs.size());
+    plan_.border_bases = 1 + static_cast<int>(graph.inputs.size() + graph.outputs.size());
     services_.kernels = engine.kernels;
     services_.pool = engine.pool.get();
     services_.mode = mode;
     services_.locate = [this](int v) { return Locate(v); };
-    services_.scratch = [this](size_t bytes) {
-        Block block;
-        block.offset = arena_.Allocate(bytes);
-        block.bytes = bytes;
-        scratch_.push_back(block);
-        return Ref{nullptr, 0, block.offset};
-    };
+    services_.scratch = [this](size_t bytes) { return RefOf(AddBlock(bytes, now_, now_)); };
     services_.strided = [this](int v) -> const StridedView* {
         const auto& view = strided_[static_cast<size_t>(v)];
         return view.has_value() ? &*view : nullptr;
@@ -211,7 +159,7 @@ void Planner::FindLastUses() {
         }
     }
     for (size_t j = 0; j < graph_.outputs.size(); ++j) {
-        last_use_[static_cast<size_t>(graph_.outputs[j])] = kForever;
+        last_use_[static_cast<size_t>(graph_.outputs[j])] = End();
         output_[static_cast<size_t>(graph_.outputs[j])] = static_cast<int>(j);
     }
     // A view's operand lives as long as the view.
@@ -223,15 +171,14 @@ void Planner::FindLastUses() {
     }
 }
 
-void Planner::GiveBlock(int v, int last_use) {
-    Block block;
-    block.bytes = static_cast<size_t>(Value(v).type.bytes());
-    block.offset = arena_.Allocate(block.bytes);
-    block.last_use = last_use;
-    BlockOf(v) = static_cast<int>(blocks_.size());
-    At(v) = {nullptr, 0, block.offset};
-    live_.push_back(BlockOf(v));
-    blocks_.push_back(block);
+int Planner::AddBlock(size_t bytes, int first, int last) {
+    blocks_.push_back({bytes, first, last});
+    return static_cast<int>(blocks_.size()) - 1;
+}
+
+void Planner::GiveBlock(int v, int first, int last_use) {
+    BlockOf(v) = AddBlock(static_cast<size_t>(Value(v).type.bytes()), first, last_use);
+    At(v) = RefOf(BlockOf(v));
 }
 
 // Copies between a surface's padded rows and dense memory.
@@ -260,7 +207,7 @@ void Planner::PlaceInputs() {
         if (IsDense(attributes_.inputs[i])) {
             At(v) = surface;
         } else if (last_use_[static_cast<size_t>(v)] >= 0) {
-            GiveBlock(v, last_use_[static_cast<size_t>(v)]);
+            GiveBlock(v, now_, last_use_[static_cast<size_t>(v)]);
             plan_.steps.push_back(CopyRows(attributes_.inputs[i], surface, At(v), true));
         }
     }
@@ -272,7 +219,7 @@ int Planner::InPlaceBlock(const GraphNode& node, int index) {
     for (const auto& [name, values] : node.arguments) {
         const int candidate = BlockOf(values[0]);
         if (candidate == kNoBlock || IsStridedView(values[0]) ||
-            blocks_[static_cast<size_t>(candidate)].last_use != index ||
+            blocks_[static_cast<size_t>(candidate)].last != index ||
             Value(values[0]).type.bytes() != type.bytes()) {
             continue;
         }
@@ -309,25 +256,13 @@ void Planner::PlaceResults(const GraphNode& node, int index) {
         }
         const int reuse = (node.def->flags & kInPlace) != 0 ? InPlaceBlock(node, index) : kNoBlock;
         if (reuse != kNoBlock) {
-            Block& block = blocks_[static_cast<size_t>(reuse)];
-            block.last_use = use;
+            blocks_[static_cast<size_t>(reuse)].last = use;
             BlockOf(v) = reuse;
-            At(v) = {nullptr, 0, block.offset};
+            At(v) = RefOf(reuse);
             continue;
         }
-        GiveBlock(v, use);
+        GiveBlock(v, index, use);
     }
-}
-
-void Planner::FreeAfter(int index) {
-    for (const Block& block : scratch_) arena_.Free(block.offset, block.bytes);
-    scratch_.clear();
-    std::erase_if(live_, [&](int b) {
-        const Block& block = blocks_[static_cast<size_t>(b)];
-        if (block.last_use > index) return false;
-        arena_.Free(block.offset, block.bytes);
-        return true;
-    });
 }
 
 void Planner::CopyOut() {
@@ -340,6 +275,7 @@ void Planner::CopyOut() {
 }
 
 Status Planner::PlanNode(const GraphNode& node, int index) {
+    now_ = index;
     PlaceResults(node, index);
     if ((node.def->flags & kView) == 0 && !IsStridedView(node.results[0])) {
         Findings findings;
@@ -355,7 +291,19 @@ Status Planner::PlanNode(const GraphNode& node, int index) {
             plan_.steps.push_back(std::move(step));
         }
     }
-    FreeAfter(index);
+    return Status();
+}
+
+Status Planner::LayOut() {
+    ArenaLayout layout = LayOutArena(blocks_);
+    if (layout.bytes > kMaxArenaBytes) {
+        return ResourceExhausted("the program needs " + std::to_string(layout.bytes) +
+                                 " bytes of intermediates, more than the " +
+                                 std::to_string(kMaxArenaBytes) + " that one may have");
+    }
+    plan_.arena_bytes = layout.bytes;
+    plan_.lower_bound_bytes = layout.lower_bound;
+    plan_.block_offsets = std::move(layout.offsets);
     return Status();
 }
 
@@ -365,13 +313,9 @@ StatusOr<Plan> Planner::Make() {
     PlaceInputs();
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
         JAX_ANE_RETURN_IF_ERROR(PlanNode(graph_.nodes[i], static_cast<int>(i)));
-        if (arena_.peak() > kMaxArenaBytes) {
-            return ResourceExhausted("the program needs more than " +
-                                     std::to_string(kMaxArenaBytes) + " bytes of intermediates");
-        }
     }
     CopyOut();
-    plan_.arena_bytes = arena_.peak();
+    JAX_ANE_RETURN_IF_ERROR(LayOut());
     return std::move(plan_);
 }
 

@@ -3,7 +3,6 @@
 // at load.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -14,12 +13,16 @@
 namespace jax_ane::software {
 
 // Bases of a run: 0 is the arena, 1 + i the surface of input i, 1 + inputs + j that of output j
-// (declaration order).
+// (declaration order); then one for each block of the arena, whose place is only known when all
+// lifetimes are.
 struct Plan {
     std::vector<Step> steps;
+    std::vector<size_t> block_offsets;  // in the arena
     size_t arena_bytes = 0;
-    size_t held_bytes = 0;  // weights and their packed forms
-    int bases = 1;
+    size_t lower_bound_bytes = 0;  // the most that is alive at one step
+    size_t held_bytes = 0;         // weights and their packed forms
+    int border_bases = 1;          // the arena and the surfaces
+    size_t bases() const { return static_cast<size_t>(border_bases) + block_offsets.size(); }
     // Memory and tables that the steps point into.
     std::vector<std::shared_ptr<const void>> kept;
     // Where each value lies, for tests of aliasing; empty for values without memory.
@@ -30,22 +33,5 @@ struct Plan {
 // nothing.
 StatusOr<Plan> MakePlan(const Graph& graph, const device::ProgramAttributes& attributes,
                         const ChipTraits& chip, NumericsMode mode, const Engine& engine);
-
-// Hands out offsets of one arena, best fit, 64-byte aligned.
-class ArenaLayout {
-  public:
-    size_t Allocate(size_t bytes);
-    void Free(size_t offset, size_t bytes);
-    size_t peak() const { return peak_; }
-
-  private:
-    struct Hole {
-        size_t offset;
-        size_t bytes;
-    };
-    std::vector<Hole> holes_;  // sorted, never adjacent
-    size_t end_ = 0;
-    size_t peak_ = 0;
-};
 
 }  // namespace jax_ane::software
