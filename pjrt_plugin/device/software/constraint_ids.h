@@ -38,6 +38,12 @@ enum class Rule : int {
     kFloatBorder = 25,
     kConstantBytes = 26,
     kConvRank = 27,
+    kShuffleFactor = 28,
+    kTopK = 29,
+    kInt4Blockwise = 30,
+    kVectorPalette = 31,
+    kEinsum = 32,
+    kTileFactor = 33,
 
     kLexical = 100,
     kSyntax = 101,
@@ -68,6 +74,7 @@ enum class Rule : int {
     kUnknownType = 126,
     kUnimplementedOp = 127,
     kTextSize = 128,
+    kOpsetTooOld = 129,
 };
 
 // "ANE017".

@@ -7,6 +7,7 @@
 #include "device/software/argument_spec.h"
 #include "device/software/constants.h"
 #include "device/software/graph.h"
+#include "device/software/ops/int8_step.h"
 #include "device/software/ops/op.h"
 
 namespace jax_ane::software {
@@ -47,6 +48,7 @@ class Builder {
     std::unordered_map<std::string, int> names_;
     std::set<std::string> op_names_;
     uint64_t constant_bytes_ = 0;
+    int opset_ = 15;
 };
 
 int Builder::AddValue(GraphValue value) {
@@ -115,22 +117,10 @@ void Builder::BuildConst(const mil::Operation& operation) {
 }
 
 const OpDef* Builder::LookUp(const mil::Operation& operation) {
-    const std::string& op = operation.op;
-    if (const OpDef* def = FindOp(op)) return def;
-    if (op == "identity") {
-        Refuse(Rule::kIdentity, operation.position,
-               "identity: the compiler hangs on it as an operation of its own: drop it or "
-               "multiply by 1");
-    } else if (const char* advice = FindNoPath(op)) {
-        Refuse(Rule::kNoAnePath, operation.position,
-               op + ": no chip has a lowering for it: " + advice);
-    } else if (IsKnownElsewhere(op)) {
-        Refuse(Rule::kUnimplementedOp, operation.position,
-               op + ": the software ANE does not model this operation: run it on the host");
-    } else {
-        Refuse(Rule::kUnknownOp, operation.position, op + ": MIL has no such operation");
+    if (const auto refusal = RefuseOp(operation.op, opset_)) {
+        Refuse(refusal->first, operation.position, operation.op + ": " + refusal->second);
     }
-    return nullptr;
+    return FindOp(operation.op);
 }
 
 // A bare literal takes the type that the argument wants.
@@ -173,6 +163,9 @@ int Builder::Resolve(const mil::Value& value, const ArgumentSpec& spec, bool is_
         Refuse(Rule::kUndefinedName, value.position,
                op + ": " + value.text + " is not defined before this line");
         return -1;
+    }
+    if (value.kind == mil::ValueKind::kList && value.list.size() == 1) {
+        return Resolve(value.list[0], spec, is_constexpr, op);  // (v) is v
     }
     if (value.kind == mil::ValueKind::kList || value.kind == mil::ValueKind::kDict) {
         Refuse(Rule::kArgumentType, value.position,
@@ -370,6 +363,7 @@ void Builder::BuildOutputs(const mil::Program& program) {
 }
 
 Graph Builder::Build(const mil::Program& program) {
+    opset_ = std::stoi(program.opset.substr(3));  // the parser knows what it can be
     for (const mil::Declaration& input : program.inputs) {
         GraphValue value;
         value.is_input = true;
@@ -396,6 +390,7 @@ std::optional<Graph> BuildGraph(const mil::Program& program, const device::Blobs
     Graph graph = Builder(blobs, chip, findings).Build(program);
     CheckLegality(graph, chip, findings);
     if (findings->size() != before) return std::nullopt;
+    MarkInt8(&graph);
     return graph;
 }
 
