@@ -287,6 +287,16 @@ BAD = {
             ]
         ),
     ),
+    "fill too large": (
+        26,
+        one(
+            [
+                const("s", "int32", [32768, 32768, 2]),
+                op("f", (32768, 32768, 2), "fill(shape = s)"),
+                op("y", (1, 4), "add(x = x, y = x)"),
+            ]
+        ),
+    ),
     "einsum": (
         32,
         one(
@@ -601,8 +611,62 @@ FRAGMENTS = [
 ]
 
 
-def test_rich_program_is_valid():
+SAMPLER = [
+    const("bl", "string", "bilinear"),
+    const("cn", "string", "constant"),
+    const("zero", "fp16", 0.0),
+    const("nm", "string", "unnormalized"),
+    const("yes", "bool", True),
+]
+NEWER = one(
+    [
+        *SAMPLER,
+        const("two", "int32", 2),
+        const("sz", "int32", [4, 6]),
+        const("rd", "uint32", 2),
+        const("pd", "int32", [1, 1]),
+        const("rf", "string", "reflect"),
+        const("bs", "int32", [2, 2]),
+        const("pp", "int32", [[0, 0], [0, 0]]),
+        const("sc", "fp16", 0.5),
+        const("dt", "string", "int8"),
+        const("eq", "string", "nchw,nwhu->nchu"),
+        const("ix", "int32", [[0, 1], [0, 0]]),
+        op("a", (1, 4, 4, 6), "resize(x = x, shape = sz, resized_dims = rd)"),
+        op("b", (1, 4, 4, 8), "pad(x = a, pad = pd, mode = rf)"),
+        op("c", (4, 4, 2, 4), "space_to_batch(x = b, block_shape = bs, paddings = pp)"),
+        op("d", (1, 4, 4, 8), "batch_to_space(x = c, block_shape = bs, crops = pp)"),
+        op("q", (1, 4, 4, 8), "quantize(input = d, scale = sc, output_dtype = dt)", "int8"),
+        op("e", (1, 4, 4, 8), "dequantize(input = q, scale = sc)"),
+        "tensor<fp16, [4, 4, 1, 1]> w = constexpr_blockwise_shift_scale(data = tensor<int8, "
+        "[4, 4, 1, 1]>([1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7]), scale = "
+        'tensor<fp16, [4, 1, 1, 1]>([1.0, 2.0, 0.5, 1.0]))[name = string("w")];',
+        op("f", (1, 4, 4, 8), "conv(x = e, weight = w)"),
+        op("g", (1, 4, 4, 8), "scaled_dot_product_attention(query = f, key = f, value = f)"),
+        "tensor<fp16, [1, 4, 4, 2]> h, tensor<int32, [1, 4, 4, 2]> i = topk(x = g, k = two)"
+        '[name = string("h")];',
+        op("n", (1, 8, 4, 8), "einsum(values = (m, g), equation = eq)"),
+        op("o", (2, 4, 8), "gather_nd(x = n, indices = ix)"),
+        op(
+            "p",
+            (1, 8, 8, 4),
+            "resample(x = n, coordinates = k, sampling_mode = bl, padding_mode = cn, "
+            "padding_value = zero, coordinates_mode = nm, align_corners = yes)",
+        ),
+        op("y", (1, 8, 8, 4), "local_response_norm(x = p, size = two)"),
+    ],
+    {
+        "x": ("fp16", (1, 4, 2, 3)),
+        "m": ("fp16", (1, 8, 4, 4)),
+        "k": ("fp16", (1, 8, 4, 2)),
+    },
+    ["y", "h", "o"],
+)
+
+
+def test_rich_programs_are_valid():
     assert mil.check(RICH) == []
+    assert mil.check(NEWER) == []
 
 
 @settings(
@@ -610,7 +674,19 @@ def test_rich_program_is_valid():
 )
 @given(st.data())
 def test_mutations_end_in_findings_or_results(draws):
-    tokens = re.findall(r'"[^"]*"|\w+|->|\s+|.', RICH)
+    mutate(draws, RICH)
+
+
+@settings(
+    max_examples=800, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(st.data())
+def test_mutations_of_newer_operations_end_in_findings_or_results(draws):
+    mutate(draws, NEWER)
+
+
+def mutate(draws, rich):
+    tokens = re.findall(r'"[^"]*"|\w+|->|\s+|.', rich)
     for _ in range(draws.draw(st.integers(1, 4))):
         at = draws.draw(st.integers(0, len(tokens) - 1))
         kind = draws.draw(st.sampled_from(["drop", "replace", "copy", "swap", "cut"]))

@@ -407,7 +407,7 @@ def _rows() -> Iterator[Figure]:
                 value,
                 lambda s=sizes, n=int(size), c=chip: row_sums(s, n, c),
                 "bounded",
-                0.15 if chip == "M1" else 0.1,
+                0.1,
             )
     yield Figure("relu_streaming", PRINTS["relu_streaming"], relu, tolerance=1e-6)
     streams = PRINTS["gelu_streaming_vs_tanh_reference"]
@@ -428,7 +428,7 @@ def _rows() -> Iterator[Figure]:
                 PRINTS[key][size],
                 lambda f=function, n=sizes[size]: f(n),
                 "bounded",
-                0.5,
+                0.25,
             )
 
 

@@ -29,6 +29,7 @@ class Builder {
     void BuildConst(const mil::Operation& operation);
     void BuildNode(const mil::Operation& operation);
     void CheckOpName(const mil::Operation& operation);
+    void LimitConstants(Position position);
     const OpDef* LookUp(const mil::Operation& operation);
     bool Bind(const mil::Operation& operation, const OpDef& def, GraphNode* node);
     bool BindArgument(const mil::Argument& argument, const ArgumentSpec& spec, bool is_constexpr,
@@ -107,13 +108,15 @@ void Builder::BuildConst(const mil::Operation& operation) {
         constant_bytes_ += data->size;
         value.constant = std::move(*data);
     }
-    if (constant_bytes_ > (uint64_t{2} << 30)) {
-        Refuse(Rule::kConstantBytes, operation.position,
-               "the program's constants exceed 2 GiB: cut it in two");
-        constant_bytes_ = 0;
-    }
+    LimitConstants(operation.position);
     value.is_broken = findings_->size() != before;
     Declare(result, std::move(value));
+}
+
+void Builder::LimitConstants(Position position) {
+    if (constant_bytes_ <= (uint64_t{2} << 30)) return;
+    Refuse(Rule::kConstantBytes, position, "the program's constants exceed 2 GiB: cut it in two");
+    constant_bytes_ = 0;
 }
 
 const OpDef* Builder::LookUp(const mil::Operation& operation) {
@@ -193,37 +196,8 @@ bool Builder::CheckKind(const std::string& op, const ArgumentSpec& spec, const G
                what + " must be a constant" + (weight ? ": use matmul for run-time weights" : ""));
         return false;
     }
-    const DType type = value.type.dtype;
-    bool good = true;
     const char* wanted = "";
-    switch (spec.kind) {
-        case 'h':
-            good = type == DType::kFp16;
-            wanted = "fp16";
-            break;
-        case 'b':
-            good = type == DType::kBool;
-            wanted = "bool";
-            break;
-        case 'i':
-            good = IsInteger(type) && mil::DTypeBits(type) >= 8;
-            wanted = "integers";
-            break;
-        case 'n':
-            good = IsInteger(type) && mil::DTypeBits(type) >= 8 && value.type.dims.empty();
-            wanted = "an integer scalar";
-            break;
-        case 's':
-            good = type == DType::kString && value.type.dims.empty();
-            wanted = "a string";
-            break;
-        case 'r':
-            good = type == DType::kFp16 || type == DType::kFp32;
-            wanted = "fp16";
-            break;
-        default:
-            break;
-    }
+    bool good = FitsKind(spec.kind, value.type, &wanted);
     // A constant that does not exist yet can be an operand, but nothing that shapes depend on.
     if (value.is_deferred && spec.kind != 'h' && (spec.kind != 'a' || spec.constant)) good = false;
     if (spec.kind == 'b' && spec.constant && !value.type.dims.empty()) good = false;
@@ -331,10 +305,14 @@ void Builder::BuildNode(const mil::Operation& operation) {
         value.producer = index;
         value.is_broken = broken && is_constexpr;
         value.is_deferred = is_constexpr;
-        if (is_constexpr) value.constant = ConstData{};
+        if (is_constexpr) {
+            value.constant = ConstData{};
+            constant_bytes_ += static_cast<uint64_t>(result.type.bytes());
+        }
         node.results.push_back(static_cast<int>(graph_.values.size()));
         Declare(result, std::move(value));
     }
+    LimitConstants(operation.position);
     graph_.nodes.push_back(std::move(node));
 }
 

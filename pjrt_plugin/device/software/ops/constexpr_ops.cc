@@ -120,7 +120,7 @@ Step PlanLut(PlanContext& p) {
     const std::vector<int64_t>& lut_dims = p.Dims("lut");
     // The flat form has one palette for all.
     const bool flat = p.Has("shape");
-    const int64_t colours = flat ? lut_dims[0] : lut_dims[lut_dims.size() - 2];
+    const int64_t colours = flat ? p.Type("lut").elements() : lut_dims[lut_dims.size() - 2];
     const std::vector<int64_t> groups =
         flat ? std::vector<int64_t>(p.OutType().dims.size(), 1)
              : std::vector<int64_t>(lut_dims.begin(), lut_dims.end() - 2);

@@ -118,12 +118,15 @@ bool CheckMask(OpContext& c, const char* mask_name, const char* data_name) {
 // Copies the mask and gives `value(run, j, element)` for the j-th one.
 template <typename Value>
 Step PlanOnes(PlanContext& p, const char* mask_name, const Value& write) {
-    const Ref mask = p.In(mask_name), out_mask = p.Out(0);
+    const Ref mask = p.In(mask_name), out_mask = p.Out(0), values = p.Out(1);
     const TensorType type = p.Type(mask_name);
     const int64_t count = p.OutType(1).elements();
+    const auto value_bytes = static_cast<size_t>(p.OutType(1).bytes());
     return [=](const Run& run) {
         const uint8_t* bits = run.At<uint8_t>(mask);
         std::copy(bits, bits + type.bytes(), run.At<uint8_t>(out_mask));
+        // A mask that another constexpr makes may have fewer ones than there are values.
+        std::memset(run.At<uint8_t>(values), 0, value_bytes);
         int64_t j = 0;
         for (int64_t i = 0, n = type.elements(); i < n && j < count; ++i) {
             if (Unpack(bits, i, 1) != 0) write(run, j++, i);

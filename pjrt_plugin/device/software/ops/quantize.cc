@@ -95,7 +95,7 @@ Step PlanQuantize(PlanContext& p) {
                 const size_t c = channels.At(i);
                 // std::round goes half away from zero.
                 const double q = std::round(PlanarFloat(from[i]) / channels.scale[c]);
-                const double clipped = std::clamp(q + channels.zero[c], low, high);
+                const double clipped = std::clamp((q == q ? q : 0) + channels.zero[c], low, high);
                 to[i] = static_cast<uint8_t>(static_cast<int>(clipped));
             }
         });
