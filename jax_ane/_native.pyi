@@ -41,6 +41,9 @@ def mil_check(text: str, blobs: dict, chip: dict) -> list:
 def mil_ops() -> list:
     """The modelled operations as (name, numeric class), sorted."""
 
+def mil_evidence(op: str) -> tuple[str, str, float] | None:
+    """Why an operation has its class: (chips, source, bound), or None."""
+
 def configure(threads: int, isa: str) -> None:
     """Sets threads and instruction set for later loads."""
 

@@ -66,6 +66,26 @@ class Finding:
     message: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """A MIL operation that the software ANE models.
+
+    Attributes:
+        name: MIL's name.
+        numerics: `"bit-exact"` (the chip's bits), `"bounded"`, or `"unknown"` (no data).
+        chips: on which chips that was seen; `"all"` for what holds of every chip.
+        bound: of bounded operations, the largest |error| that tests allow against exact
+            arithmetic, relative to the largest |result|; None for the others.
+        evidence: what the class rests on.
+    """
+
+    name: str
+    numerics: str
+    chips: str
+    bound: float | None
+    evidence: str
+
+
 def run(
     text: str,
     inputs: Mapping[str, npt.ArrayLike],
@@ -201,6 +221,16 @@ def check(text: str, chip: str | None = None, blobs: Blobs | None = None) -> lis
     """
     found = _native.mil_check(text, _read_blobs(text, blobs), _read_chip(chip))
     return [Finding(*row) for row in found]
+
+
+def operations() -> list[Operation]:
+    """Returns the operations that the software ANE models, by name."""
+    table = []
+    for name, numerics in _native.mil_ops():
+        row = _native.mil_evidence(name)
+        chips, evidence, bound = row or ("none", "", 0.0)
+        table.append(Operation(name, numerics, chips, bound or None, evidence))
+    return table
 
 
 def _read_chip(name: str | None) -> dict[str, Any]:

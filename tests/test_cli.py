@@ -95,6 +95,20 @@ def test_info_with_a_wrong_variable_is_a_usage_error(jax_ane_cli):
     assert "exact, fast" in done.stderr
 
 
+def test_ops_prints_the_table_of_operations(jax_ane_cli):
+    done = jax_ane_cli("ops", "--numerics", "--json")
+    assert done.returncode == 0
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert rows["matmul"]["numerics"] == "bit-exact" and rows["matmul"]["bound"] is None
+    assert rows["softmax"]["numerics"] == "bounded" and rows["softmax"]["bound"] > 0
+    assert rows["affine"]["numerics"] == "unknown"
+    lines = jax_ane_cli("ops", "--numerics").stdout.splitlines()
+    assert lines[0].split() == ["name", "numerics", "chips", "bound", "evidence"]
+    assert len(lines) == len(rows) + 1
+    short = jax_ane_cli("ops").stdout.splitlines()
+    assert short[0].split() == ["name", "numerics"] and len(short) == len(lines)
+
+
 @pytest.mark.parametrize("arguments", [(), ("nonsense",), ("demo", "--epochs", "x"), ("explain",)])
 def test_wrong_usage_exits_2(jax_ane_cli, arguments):
     done = jax_ane_cli(*arguments)

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "device/software/engine.h"
+#include "device/software/ops/evidence.h"
 #include "device/software/ops/op.h"
 #include "device/software/software_device.h"
 #include "python/convert.h"
@@ -215,6 +216,14 @@ void BindMil(nb::module_& m) {
             return out;
         },
         "The modelled operations as (name, numeric class), sorted.");
+    m.def(
+        "mil_evidence",
+        [](const std::string& op) -> nb::object {
+            const Evidence* row = FindEvidence(op);
+            if (row == nullptr) return nb::none();
+            return nb::make_tuple(row->chips, row->source, row->bound);
+        },
+        nb::arg("op"), "Why an operation has its class: (chips, source, bound), or None.");
     m.def(
         "configure",
         [](int threads, const std::string& isa) {

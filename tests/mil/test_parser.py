@@ -258,7 +258,77 @@ BAD = {
             [op("y", (1, 1, 1, 1, 1), "conv(x = x, weight = x)")], {"x": ("fp16", (1, 1, 1, 1, 1))}
         ),
     ),
-    "not modelled": (127, one([op("y", (1, 4), "topk(x = x)")])),
+    "not modelled": (127, one([op("y", (1, 4), "read_state(input = x)")])),
+    "shuffle factor": (
+        28,
+        one(
+            [
+                const("b", "int32", 5),
+                op("y", (1, 1, 5, 5), "pixel_shuffle(x = x, upscale_factor = b)"),
+            ],
+            {"x": ("fp16", (1, 25, 1, 1))},
+        ),
+    ),
+    "top 3": (
+        29,
+        one(
+            [
+                const("k", "int32", 3),
+                'tensor<fp16, [1, 3]> y, tensor<int32, [1, 3]> i = topk(x = x, k = k)[name = string("y")];',  # noqa: E501
+            ]
+        ),
+    ),
+    "vector palette": (
+        31,
+        one(
+            [
+                'tensor<fp16, [1, 8]> w = constexpr_lut_to_dense(indices = tensor<uint1, [1, 4]>([0, 1, 0, 1]), lut = tensor<fp16, [1, 1, 2, 2]>([0.0, 1.0, 2.0, 3.0]), vector_axis = int32(1))[name = string("w")];',  # noqa: E501
+                op("y", (1, 8), "add(x = w, y = w)"),
+            ]
+        ),
+    ),
+    "fill too large": (
+        26,
+        one(
+            [
+                const("s", "int32", [32768, 32768, 2]),
+                op("f", (32768, 32768, 2), "fill(shape = s)"),
+                op("y", (1, 4), "add(x = x, y = x)"),
+            ]
+        ),
+    ),
+    "einsum": (
+        32,
+        one(
+            [
+                const("e", "string", "ab,bc->ac"),
+                op("y", (1, 1), "einsum(values = (x, x), equation = e)"),
+            ],
+        ),
+    ),
+    "tile": (33, one([const("r", "int32", [1, 5]), op("y", (1, 20), "tile(x = x, reps = r)")])),
+    "older opset": (
+        129,
+        one(
+            [
+                const("s", "fp16", 0.5),
+                const("d", "string", "int8"),
+                op("q", (1, 4), "quantize(input = x, scale = s, output_dtype = d)", "int8"),
+                op("y", (1, 4), "dequantize(input = q, scale = s)"),
+            ]
+        ).replace("ios18", "ios16"),
+    ),
+    "max_pool width": (
+        19,
+        one(
+            [
+                const("k", "int32", [1, 9]),
+                const("t", "string", "valid"),
+                op("y", (1, 1, 1, 42), "max_pool(x = x, kernel_sizes = k, pad_type = t)"),
+            ],
+            {"x": ("fp16", (1, 1, 1, 50))},
+        ),
+    ),
 }
 
 
@@ -280,6 +350,62 @@ def test_refused(name):
     unsupported = number in (7, 8, 109, 127)
     assert isinstance(caught.value, jax_ane.UnsupportedOpError) == unsupported
     assert isinstance(caught.value, ValueError) != unsupported
+
+
+INT4 = one(
+    [
+        'tensor<fp16, [1, 4]> w = constexpr_blockwise_shift_scale(data = tensor<int4, [1, 4]>([1, -2, 3, -8]), scale = tensor<fp16, [1, 2]>([0.5, 2.0]))[name = string("w")];',  # noqa: E501
+        op("y", (1, 4), "add(x = x, y = w)"),
+    ]
+)
+AND = one(
+    [
+        op("c", (1, 4), "greater(x = x, y = x)", "bool"),
+        op("d", (1, 4), "logical_and(x = c, y = c)", "bool"),
+        op("y", (1, 4), "select(cond = d, a = x, b = x)"),
+    ]
+)
+TOP = one(
+    [
+        'tensor<fp16, [1, 1]> y, tensor<int32, [1, 1]> i = topk(x = x)[name = string("y")];',
+    ]
+)
+REFLECT = one(
+    [
+        const("p", "int32", [1, 1]),
+        const("m", "string", "reflect"),
+        op("y", (1, 6), "pad(x = x, pad = p, mode = m)"),
+    ]
+)
+RANGE = one(
+    [
+        'tensor<fp16, [4]> r = range_1d(start = fp16(0.0), end = fp16(4.0), step = fp16(1.0))[name = string("r")];',  # noqa: E501
+        op("y", (1, 4), "add(x = x, y = r)"),
+    ]
+)
+CONV3D = one(
+    [
+        const("w", "fp16", np.ones((1, 1, 1, 1, 2))),
+        op("y", (1, 1, 1, 1, 3), "conv(x = x, weight = w)"),
+    ],
+    {"x": ("fp16", (1, 1, 1, 1, 4))},
+)
+GATES = {
+    "int4 blocks": (INT4, "ANE030", "M1 M2 M6"),
+    "logical_and": (AND, "ANE022", "M1 M2 M3 M5 M6"),
+    "topk": (TOP, "ANE022", "M1"),
+    "reflect": (REFLECT, "ANE015", "M1"),
+    "range": (RANGE, "ANE022", "M1"),
+    "conv3d": (CONV3D, "ANE027", "M1 M2 M3 M5 M6"),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_refused_on_some_chips_only(name):
+    text, number, refusing = GATES[name]
+    for chip in ("M1", "M2", "M3", "M4", "M5", "M6"):
+        wanted = [number] if chip in refusing.split() else []
+        assert [f.id for f in mil.check(text, chip=chip)] == wanted, chip
 
 
 def test_position_is_exact():
@@ -485,8 +611,62 @@ FRAGMENTS = [
 ]
 
 
-def test_rich_program_is_valid():
+SAMPLER = [
+    const("bl", "string", "bilinear"),
+    const("cn", "string", "constant"),
+    const("zero", "fp16", 0.0),
+    const("nm", "string", "unnormalized"),
+    const("yes", "bool", True),
+]
+NEWER = one(
+    [
+        *SAMPLER,
+        const("two", "int32", 2),
+        const("sz", "int32", [4, 6]),
+        const("rd", "uint32", 2),
+        const("pd", "int32", [1, 1]),
+        const("rf", "string", "reflect"),
+        const("bs", "int32", [2, 2]),
+        const("pp", "int32", [[0, 0], [0, 0]]),
+        const("sc", "fp16", 0.5),
+        const("dt", "string", "int8"),
+        const("eq", "string", "nchw,nwhu->nchu"),
+        const("ix", "int32", [[0, 1], [0, 0]]),
+        op("a", (1, 4, 4, 6), "resize(x = x, shape = sz, resized_dims = rd)"),
+        op("b", (1, 4, 4, 8), "pad(x = a, pad = pd, mode = rf)"),
+        op("c", (4, 4, 2, 4), "space_to_batch(x = b, block_shape = bs, paddings = pp)"),
+        op("d", (1, 4, 4, 8), "batch_to_space(x = c, block_shape = bs, crops = pp)"),
+        op("q", (1, 4, 4, 8), "quantize(input = d, scale = sc, output_dtype = dt)", "int8"),
+        op("e", (1, 4, 4, 8), "dequantize(input = q, scale = sc)"),
+        "tensor<fp16, [4, 4, 1, 1]> w = constexpr_blockwise_shift_scale(data = tensor<int8, "
+        "[4, 4, 1, 1]>([1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7]), scale = "
+        'tensor<fp16, [4, 1, 1, 1]>([1.0, 2.0, 0.5, 1.0]))[name = string("w")];',
+        op("f", (1, 4, 4, 8), "conv(x = e, weight = w)"),
+        op("g", (1, 4, 4, 8), "scaled_dot_product_attention(query = f, key = f, value = f)"),
+        "tensor<fp16, [1, 4, 4, 2]> h, tensor<int32, [1, 4, 4, 2]> i = topk(x = g, k = two)"
+        '[name = string("h")];',
+        op("n", (1, 8, 4, 8), "einsum(values = (m, g), equation = eq)"),
+        op("o", (2, 4, 8), "gather_nd(x = n, indices = ix)"),
+        op(
+            "p",
+            (1, 8, 8, 4),
+            "resample(x = n, coordinates = k, sampling_mode = bl, padding_mode = cn, "
+            "padding_value = zero, coordinates_mode = nm, align_corners = yes)",
+        ),
+        op("y", (1, 8, 8, 4), "local_response_norm(x = p, size = two)"),
+    ],
+    {
+        "x": ("fp16", (1, 4, 2, 3)),
+        "m": ("fp16", (1, 8, 4, 4)),
+        "k": ("fp16", (1, 8, 4, 2)),
+    },
+    ["y", "h", "o"],
+)
+
+
+def test_rich_programs_are_valid():
     assert mil.check(RICH) == []
+    assert mil.check(NEWER) == []
 
 
 @settings(
@@ -494,7 +674,19 @@ def test_rich_program_is_valid():
 )
 @given(st.data())
 def test_mutations_end_in_findings_or_results(draws):
-    tokens = re.findall(r'"[^"]*"|\w+|->|\s+|.', RICH)
+    mutate(draws, RICH)
+
+
+@settings(
+    max_examples=800, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(st.data())
+def test_mutations_of_newer_operations_end_in_findings_or_results(draws):
+    mutate(draws, NEWER)
+
+
+def mutate(draws, rich):
+    tokens = re.findall(r'"[^"]*"|\w+|->|\s+|.', rich)
     for _ in range(draws.draw(st.integers(1, 4))):
         at = draws.draw(st.integers(0, len(tokens) - 1))
         kind = draws.draw(st.sampled_from(["drop", "replace", "copy", "swap", "cut"]))

@@ -38,4 +38,30 @@ bool IsInteger(DType type) {
            type != DType::kString;
 }
 
+bool FitsKind(char kind, const mil::TensorType& type, const char** wanted) {
+    const bool integers = IsInteger(type.dtype) && mil::DTypeBits(type.dtype) >= 8;
+    switch (kind) {
+        case 'h':
+            *wanted = "fp16";
+            return type.dtype == DType::kFp16;
+        case 'b':
+            *wanted = "bool";
+            return type.dtype == DType::kBool;
+        case 'i':
+            *wanted = "integers";
+            return integers;
+        case 'n':
+            *wanted = "an integer scalar";
+            return integers && type.dims.empty();
+        case 's':
+            *wanted = "a string";
+            return type.dtype == DType::kString && type.dims.empty();
+        case 'r':
+            *wanted = "fp16";
+            return type.dtype == DType::kFp16 || type.dtype == DType::kFp32;
+        default:
+            return true;
+    }
+}
+
 }  // namespace jax_ane::software

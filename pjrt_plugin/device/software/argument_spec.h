@@ -26,4 +26,7 @@ std::vector<ArgumentSpec> ParseSpec(std::string_view text);
 // Whole-number types, the sub-byte ones included.
 bool IsInteger(mil::DType type);
 
+// Whether a type suits an argument of a kind; `wanted` says in words what does.
+bool FitsKind(char kind, const mil::TensorType& type, const char** wanted);
+
 }  // namespace jax_ane::software

@@ -18,6 +18,7 @@ StatusOr<ChipTraits> MakeChipTraits(const std::string& name, const std::string& 
         {"max_conv_kernel_width", &traits.max_conv_kernel_width},
         {"max_conv_kernel_height", &traits.max_conv_kernel_height},
         {"max_pool_window", &traits.max_pool_window},
+        {"max_max_pool_width", &traits.max_max_pool_width},
         {"max_loaded_programs", &traits.max_loaded_programs},
         {"queue_depth", &traits.queue_depth},
         {"max_weight_bytes", &traits.max_weight_bytes},
@@ -33,7 +34,10 @@ StatusOr<ChipTraits> MakeChipTraits(const std::string& name, const std::string& 
     const std::map<std::string, bool*> switches = {
         {"slice_hazard", &traits.slice_hazard},     {"winograd", &traits.winograd},
         {"float32_border", &traits.float32_border}, {"native_sin", &traits.native_sin},
-        {"late_softplus", &traits.late_softplus},
+        {"texture_engine", &traits.texture_engine}, {"native_topk", &traits.native_topk},
+        {"native_range", &traits.native_range},     {"reflect_pad", &traits.reflect_pad},
+        {"logical_and", &traits.logical_and},       {"conv3d", &traits.conv3d},
+        {"int4_blockwise", &traits.int4_blockwise}, {"late_softplus", &traits.late_softplus},
     };
     for (const auto& [key, value] : values) {
         if (auto it = numbers.find(key); it != numbers.end()) {

@@ -22,6 +22,7 @@ struct ChipTraits {
     int64_t max_conv_kernel_width = 15;
     int64_t max_conv_kernel_height = 31;
     int64_t max_pool_window = 31;
+    int64_t max_max_pool_width = 31;
     int64_t max_loaded_programs = 128;
     int64_t queue_depth = 127;                    // evaluations of one program under way
     int64_t max_weight_bytes = int64_t{7} << 29;  // of all loaded programs
@@ -39,6 +40,13 @@ struct ChipTraits {
     bool winograd = false;       // dense 3x3 stride-1 convolutions use F(2,3)
     bool float32_border = true;  // fp32 inputs and outputs with a cast
     bool native_sin = true;      // sin and cos exist
+    bool texture_engine = true;  // resample and affine exist
+    bool native_topk = true;
+    bool native_range = true;  // range_1d
+    bool reflect_pad = true;   // pad modes reflect and replicate
+    bool logical_and = false;
+    bool conv3d = false;
+    bool int4_blockwise = true;  // constexpr_blockwise_shift_scale of int4 and uint4 compiles
     bool late_softplus = false;  // softplus collapses at ln 65504 instead of ln 32768
 };
 

@@ -38,6 +38,12 @@ enum class Rule : int {
     kFloatBorder = 25,
     kConstantBytes = 26,
     kConvRank = 27,
+    kShuffleFactor = 28,
+    kTopK = 29,
+    kInt4Blockwise = 30,
+    kVectorPalette = 31,
+    kEinsum = 32,
+    kTileFactor = 33,
     kWeightMemory = 40,
     kSurfaceCount = 41,
 
@@ -70,6 +76,7 @@ enum class Rule : int {
     kUnknownType = 126,
     kUnimplementedOp = 127,
     kTextSize = 128,
+    kOpsetTooOld = 129,
 };
 
 // "ANE017".

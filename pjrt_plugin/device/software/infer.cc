@@ -7,6 +7,7 @@
 #include "device/software/argument_spec.h"
 #include "device/software/constants.h"
 #include "device/software/graph.h"
+#include "device/software/ops/int8_step.h"
 #include "device/software/ops/op.h"
 
 namespace jax_ane::software {
@@ -28,6 +29,7 @@ class Builder {
     void BuildConst(const mil::Operation& operation);
     void BuildNode(const mil::Operation& operation);
     void CheckOpName(const mil::Operation& operation);
+    void LimitConstants(Position position);
     const OpDef* LookUp(const mil::Operation& operation);
     bool Bind(const mil::Operation& operation, const OpDef& def, GraphNode* node);
     bool BindArgument(const mil::Argument& argument, const ArgumentSpec& spec, bool is_constexpr,
@@ -47,6 +49,7 @@ class Builder {
     std::unordered_map<std::string, int> names_;
     std::set<std::string> op_names_;
     uint64_t constant_bytes_ = 0;
+    int opset_ = 15;
 };
 
 int Builder::AddValue(GraphValue value) {
@@ -105,32 +108,22 @@ void Builder::BuildConst(const mil::Operation& operation) {
         constant_bytes_ += data->size;
         value.constant = std::move(*data);
     }
-    if (constant_bytes_ > (uint64_t{2} << 30)) {
-        Refuse(Rule::kConstantBytes, operation.position,
-               "the program's constants exceed 2 GiB: cut it in two");
-        constant_bytes_ = 0;
-    }
+    LimitConstants(operation.position);
     value.is_broken = findings_->size() != before;
     Declare(result, std::move(value));
 }
 
+void Builder::LimitConstants(Position position) {
+    if (constant_bytes_ <= (uint64_t{2} << 30)) return;
+    Refuse(Rule::kConstantBytes, position, "the program's constants exceed 2 GiB: cut it in two");
+    constant_bytes_ = 0;
+}
+
 const OpDef* Builder::LookUp(const mil::Operation& operation) {
-    const std::string& op = operation.op;
-    if (const OpDef* def = FindOp(op)) return def;
-    if (op == "identity") {
-        Refuse(Rule::kIdentity, operation.position,
-               "identity: the compiler hangs on it as an operation of its own: drop it or "
-               "multiply by 1");
-    } else if (const char* advice = FindNoPath(op)) {
-        Refuse(Rule::kNoAnePath, operation.position,
-               op + ": no chip has a lowering for it: " + advice);
-    } else if (IsKnownElsewhere(op)) {
-        Refuse(Rule::kUnimplementedOp, operation.position,
-               op + ": the software ANE does not model this operation: run it on the host");
-    } else {
-        Refuse(Rule::kUnknownOp, operation.position, op + ": MIL has no such operation");
+    if (const auto refusal = RefuseOp(operation.op, opset_)) {
+        Refuse(refusal->first, operation.position, operation.op + ": " + refusal->second);
     }
-    return nullptr;
+    return FindOp(operation.op);
 }
 
 // A bare literal takes the type that the argument wants.
@@ -174,6 +167,9 @@ int Builder::Resolve(const mil::Value& value, const ArgumentSpec& spec, bool is_
                op + ": " + value.text + " is not defined before this line");
         return -1;
     }
+    if (value.kind == mil::ValueKind::kList && value.list.size() == 1) {
+        return Resolve(value.list[0], spec, is_constexpr, op);  // (v) is v
+    }
     if (value.kind == mil::ValueKind::kList || value.kind == mil::ValueKind::kDict) {
         Refuse(Rule::kArgumentType, value.position,
                op + ": argument " + spec.name + " takes one value, not a list");
@@ -200,37 +196,8 @@ bool Builder::CheckKind(const std::string& op, const ArgumentSpec& spec, const G
                what + " must be a constant" + (weight ? ": use matmul for run-time weights" : ""));
         return false;
     }
-    const DType type = value.type.dtype;
-    bool good = true;
     const char* wanted = "";
-    switch (spec.kind) {
-        case 'h':
-            good = type == DType::kFp16;
-            wanted = "fp16";
-            break;
-        case 'b':
-            good = type == DType::kBool;
-            wanted = "bool";
-            break;
-        case 'i':
-            good = IsInteger(type) && mil::DTypeBits(type) >= 8;
-            wanted = "integers";
-            break;
-        case 'n':
-            good = IsInteger(type) && mil::DTypeBits(type) >= 8 && value.type.dims.empty();
-            wanted = "an integer scalar";
-            break;
-        case 's':
-            good = type == DType::kString && value.type.dims.empty();
-            wanted = "a string";
-            break;
-        case 'r':
-            good = type == DType::kFp16 || type == DType::kFp32;
-            wanted = "fp16";
-            break;
-        default:
-            break;
-    }
+    bool good = FitsKind(spec.kind, value.type, &wanted);
     // A constant that does not exist yet can be an operand, but nothing that shapes depend on.
     if (value.is_deferred && spec.kind != 'h' && (spec.kind != 'a' || spec.constant)) good = false;
     if (spec.kind == 'b' && spec.constant && !value.type.dims.empty()) good = false;
@@ -338,10 +305,14 @@ void Builder::BuildNode(const mil::Operation& operation) {
         value.producer = index;
         value.is_broken = broken && is_constexpr;
         value.is_deferred = is_constexpr;
-        if (is_constexpr) value.constant = ConstData{};
+        if (is_constexpr) {
+            value.constant = ConstData{};
+            constant_bytes_ += static_cast<uint64_t>(result.type.bytes());
+        }
         node.results.push_back(static_cast<int>(graph_.values.size()));
         Declare(result, std::move(value));
     }
+    LimitConstants(operation.position);
     graph_.nodes.push_back(std::move(node));
 }
 
@@ -370,6 +341,7 @@ void Builder::BuildOutputs(const mil::Program& program) {
 }
 
 Graph Builder::Build(const mil::Program& program) {
+    opset_ = std::stoi(program.opset.substr(3));  // the parser knows what it can be
     for (const mil::Declaration& input : program.inputs) {
         GraphValue value;
         value.is_input = true;
@@ -396,6 +368,7 @@ std::optional<Graph> BuildGraph(const mil::Program& program, const device::Blobs
     Graph graph = Builder(blobs, chip, findings).Build(program);
     CheckLegality(graph, chip, findings);
     if (findings->size() != before) return std::nullopt;
+    MarkInt8(&graph);
     return graph;
 }
 

@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compressed weights (the ios16 attribute forms), expanded to fp16 when the program is loaded.
+// Compressed weights: int8 scales, palettes and sparse values in the ios16 forms (flat data and a
+// shape) and the ios18 forms (shaped data), expanded when the program is loaded.
 #include <cstring>
 
-#include "device/software/ops/op.h"
+#include "device/software/ops/packed.h"
 
 namespace jax_ane::software {
 namespace {
-
-// Element i of packed data, low bits first.
-uint32_t Unpack(const uint8_t* bytes, int64_t i, int bits) {
-    uint32_t value = 0;
-    for (int b = 0; b < bits; ++b) {
-        const int64_t at = i * bits + b;
-        value |= static_cast<uint32_t>(bytes[at / 8] >> (at % 8) & 1) << b;
-    }
-    return value;
-}
 
 float ReadReal(const TensorType& type, const uint8_t* bytes, int64_t i) {
     if (type.dtype == DType::kFp32) {
@@ -91,9 +82,23 @@ bool ReadShape(OpContext& c, TensorType* out) {
     return true;
 }
 
+bool CheckConstant(OpContext& c, const char* name) {
+    return c.Value(name).constant.has_value() ||
+           c.Fail(Rule::kNotConstant, std::string("argument ") + name + " must be a constant");
+}
+
 bool InferLut(OpContext& c) {
+    if (!CheckConstant(c, "indices") || !CheckConstant(c, "lut")) return false;
+    if (!c.Has("shape")) {
+        if (!CheckPalette(c, c.Dims("indices"), c.Type("indices").dtype)) return false;
+        c.results.push_back({c.Type("lut").dtype, c.Dims("indices")});
+        return true;
+    }
     TensorType out;
     if (!ReadShape(c, &out)) return false;
+    if (c.Type("lut").dtype != DType::kFp16) {
+        return c.Fail(Rule::kArgumentType, "argument lut must be fp16");
+    }
     const int64_t colours = c.Type("lut").elements();
     int bits = 0;
     for (int candidate : {1, 2, 4, 6, 8}) {
@@ -111,29 +116,58 @@ bool InferLut(OpContext& c) {
 Step PlanLut(PlanContext& p) {
     const Ref indices = p.In("indices"), lut = p.In("lut"), out = p.Out();
     const int64_t n = p.OutType().elements();
-    int bits = 0;
-    while (int64_t{1} << bits < p.Type("lut").elements()) ++bits;
+    const int bits = mil::DTypeBits(p.OutType().dtype);
+    const std::vector<int64_t>& lut_dims = p.Dims("lut");
+    // The flat form has one palette for all.
+    const bool flat = p.Has("shape");
+    const int64_t colours = flat ? p.Type("lut").elements() : lut_dims[lut_dims.size() - 2];
+    const std::vector<int64_t> groups =
+        flat ? std::vector<int64_t>(p.OutType().dims.size(), 1)
+             : std::vector<int64_t>(lut_dims.begin(), lut_dims.end() - 2);
+    const BlockIndex index(p.OutType().dims, groups);
+    int index_bits = 0;
+    while (int64_t{1} << index_bits < colours) ++index_bits;
+    ThreadPool* pool = p.pool();
     return [=](const Run& run) {
-        for (int64_t i = 0; i < n; ++i) {
-            run.At<Half>(out)[i] = run.At<Half>(lut)[Unpack(run.At<uint8_t>(indices), i, bits)];
-        }
+        const auto* palette = run.At<uint8_t>(lut);
+        ParallelFor(pool, n, 65536, [&](int64_t begin, int64_t end, int) {
+            for (int64_t i = begin; i < end; ++i) {
+                const int64_t at = (flat ? 0 : index.At(i) * colours) +
+                                   Unpack(run.At<uint8_t>(indices), i, index_bits);
+                Pack(run.At<uint8_t>(out), i, bits, Unpack(palette, at, bits));
+            }
+        });
     };
 }
 
-// The mask is data of the program, so its count of ones can be checked when the program is
+// The mask is mostly data of the program, so its count of ones can be checked when the program is
 // compiled.
 bool InferSparse(OpContext& c) {
     TensorType out;
-    if (!ReadShape(c, &out)) return false;
+    if (!CheckConstant(c, "nonzero_data") || !CheckConstant(c, "mask")) return false;
     const GraphValue& mask = c.Value("mask");
-    const int64_t n = out.elements();
-    if (mask.type.dtype != DType::kUint8 || mask.type.elements() != (n + 7) / 8) {
-        return c.BadValue("mask",
-                          "it must be uint8 with one bit for each element of " + ToString(out));
+    out.dtype = c.Type("nonzero_data").dtype;
+    if (mil::DTypeBits(out.dtype) == 0 || mil::DTypeBits(out.dtype) > 32) {
+        return c.Fail(Rule::kArgumentType, "argument nonzero_data must hold numbers");
+    }
+    if (c.Has("shape")) {
+        const DType type = out.dtype;
+        if (!ReadShape(c, &out)) return false;
+        out.dtype = type;
+        if (mask.type.dtype != DType::kUint8 || mask.type.elements() != (out.elements() + 7) / 8) {
+            return c.BadValue("mask",
+                              "it must be uint8 with one bit for each element of " + ToString(out));
+        }
+    } else if (mask.type.dtype != DType::kUint1) {
+        return c.Fail(Rule::kArgumentType, "without a shape the mask must be uint1");
+    } else {
+        out.dims = mask.type.dims;
     }
     int64_t ones = 0;
-    for (int64_t i = 0; i < n; ++i) ones += Unpack(mask.constant->bytes, i, 1);
-    if (ones != c.Type("nonzero_data").elements()) {
+    for (int64_t i = 0; !mask.is_deferred && i < out.elements(); ++i) {
+        ones += Unpack(mask.constant->bytes, i, 1);
+    }
+    if (!mask.is_deferred && ones != c.Type("nonzero_data").elements()) {
         return c.BadValue("nonzero_data", "the mask has " + std::to_string(ones) + " ones");
     }
     c.results.push_back(std::move(out));
@@ -142,11 +176,16 @@ bool InferSparse(OpContext& c) {
 
 Step PlanSparse(PlanContext& p) {
     const Ref mask = p.In("mask"), data = p.In("nonzero_data"), out = p.Out();
-    const int64_t n = p.OutType().elements();
+    const int64_t n = p.OutType().elements(), count = p.Type("nonzero_data").elements();
+    const int bits = mil::DTypeBits(p.OutType().dtype);
+    const auto bytes = static_cast<size_t>(p.OutType().bytes());
     return [=](const Run& run) {
-        const Half* next = run.At<Half>(data);
-        for (int64_t i = 0; i < n; ++i) {
-            run.At<Half>(out)[i] = Unpack(run.At<uint8_t>(mask), i, 1) != 0 ? *next++ : Half{0};
+        auto* to = run.At<uint8_t>(out);
+        std::memset(to, 0, bytes);
+        int64_t next = 0;
+        for (int64_t i = 0; i < n && next < count; ++i) {
+            if (Unpack(run.At<uint8_t>(mask), i, 1) == 0) continue;
+            Pack(to, i, bits, Unpack(run.At<uint8_t>(data), next++, bits));
         }
     };
 }
@@ -156,9 +195,9 @@ constexpr NumericClass kBounded = NumericClass::kBounded;
 const OpDef kOps[] = {
     {"constexpr_affine_dequantize", "quantized_data:a!,zero_point:a!,scale:r!,axis:n!", kBounded,
      kConstexpr, InferAffine, PlanAffine},
-    {"constexpr_lut_to_dense", "indices:a!,lut!,shape:i!", NumericClass::kBitExact, kConstexpr,
-     InferLut, PlanLut},
-    {"constexpr_sparse_to_dense", "nonzero_data!,mask:a!,shape:i!", NumericClass::kBitExact,
+    {"constexpr_lut_to_dense", "indices:a,lut:a,shape:i?!,vector_axis:n?!", NumericClass::kBitExact,
+     kConstexpr, InferLut, PlanLut},
+    {"constexpr_sparse_to_dense", "nonzero_data:a,mask:a,shape:i?!", NumericClass::kBitExact,
      kConstexpr, InferSparse, PlanSparse},
 };
 

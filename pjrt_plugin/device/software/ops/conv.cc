@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolutions as GEMM over gathered taps: [Cout/g, Cin/g*kH*kW] x [Cin/g*kH*kW, outputs], channels
 // outermost in K.
+#include "device/software/ops/conv.h"
+
 #include <algorithm>
 
+#include "device/software/ops/conv3d.h"
 #include "device/software/ops/conv_step.h"
+#include "device/software/ops/int8_step.h"
 #include "device/software/ops/window.h"
 
 namespace jax_ane::software {
@@ -11,7 +15,7 @@ namespace {
 
 bool CheckKernelSize(OpContext& c, const std::vector<int64_t>& kernel) {
     const int64_t width = kernel.back();
-    const int64_t height = kernel.size() > 1 ? kernel[0] : 1;
+    const int64_t height = kernel.size() > 1 ? kernel[kernel.size() - 2] : 1;
     if (width > c.chip().max_conv_kernel_width) {
         return c.Fail(Rule::kConvKernelWidth, "the kernel is " + std::to_string(width) + " wide, " +
                                                   c.chip().name + " takes at most " +
@@ -33,13 +37,15 @@ bool CheckBias(OpContext& c, int64_t channels) {
                                      std::to_string(channels) + "]");
 }
 
+}  // namespace
+
+bool CheckConvolution(OpContext& c, int64_t channels, const std::vector<int64_t>& kernel) {
+    return CheckBias(c, channels) && CheckKernelSize(c, kernel);
+}
+
 bool ReadConv(OpContext& c, ConvShape* s) {
     const auto& x = c.Dims("x");
     const auto& w = c.Dims("weight");
-    if (x.size() == 5) {
-        return c.Fail(Rule::kConvRank,
-                      "3-D convolutions have no lowering: sum 2-D ones over depth");
-    }
     if ((x.size() != 3 && x.size() != 4) || w.size() != x.size()) {
         return c.Fail(Rule::kShapes,
                       "x must be [N, C, H, W] (or [N, C, W]) and weight of the same "
@@ -66,7 +72,20 @@ bool ReadConv(OpContext& c, ConvShape* s) {
            ReadWindow(c, kernel, "valid", &s->window);
 }
 
+namespace {
+
+bool InferConv3d(OpContext& c) {
+    Volume v;
+    const auto& w = c.Dims("weight");
+    if (!ReadConv3d(c, &v) || !CheckBias(c, w[0]) || !CheckKernelSize(c, {w[2], w[3], w[4]})) {
+        return false;
+    }
+    c.results.push_back({DType::kFp16, {c.Dims("x")[0], w[0], v.out[0], v.out[1], v.out[2]}});
+    return true;
+}
+
 bool InferConv(OpContext& c) {
+    if (c.Type("x").rank() == 5) return InferConv3d(c);
     ConvShape s;
     if (!ReadConv(c, &s)) return false;
     TensorType out = c.Type("x");
@@ -77,129 +96,40 @@ bool InferConv(OpContext& c) {
     return true;
 }
 
+// Whether the weights are pruned: a mask of zeros goes with them.
+bool IsPruned(const PlanContext& p) {
+    const int producer = p.Value("weight").producer;
+    return producer >= 0 &&
+           p.graph().nodes[static_cast<size_t>(producer)].name == "constexpr_sparse_to_dense";
+}
+
 // Dense 3x3 stride 1 goes through the hardware's Winograd form on H17 and later (numerics.md
-// section 2).
+// section 2); 1x3 is guessed to be the same with one kernel row. Off for pruned weights and for
+// small shapes, of which one is known: 256 channels of 8x16.
 bool UsesWinograd(const PlanContext& p, const ConvShape& s) {
     const Window& w = s.window;
-    return p.chip().winograd && p.mode() == NumericsMode::kExact && s.groups == 1 &&
-           p.Value("weight").constant && w.kernel[0] == 3 && w.kernel[1] == 3 && w.stride[0] == 1 &&
-           w.stride[1] == 1 && w.dilation[0] == 1 && w.dilation[1] == 1;
+    const bool small = s.in_channels >= 256 && w.out[0] * w.out[1] <= 8 * 16;
+    return p.chip().winograd && p.mode() == NumericsMode::kExact && s.groups == 1 && !small &&
+           p.Value("weight").constant && !IsPruned(p) && (w.kernel[0] == 3 || w.kernel[0] == 1) &&
+           w.kernel[1] == 3 && w.stride[0] == 1 && w.stride[1] == 1 && w.dilation[0] == 1 &&
+           w.dilation[1] == 1;
 }
 
 Step PlanConv(PlanContext& p) {
+    if (p.Type("x").rank() == 5) {
+        Volume v;
+        ReadConv3d(p, &v);
+        return PlanConv3d(p, v);
+    }
+    if (Step step = PlanInt8(p)) return step;
     ConvShape s;
     ReadConv(p, &s);
     return UsesWinograd(p, s) ? PlanWinograd(p, s) : PlanDirectConv(p, s, p.In("weight"));
 }
 
-// ---- conv_transpose: a stride-1 convolution over the operand with zeros between its elements, the
-// kernel reversed ----
-
-struct TransposedConv {
-    ConvShape shape;  // of the equivalent convolution
-    int64_t stride[2] = {1, 1};
-    int64_t in[2] = {1, 1};  // the operand's own extents
-};
-
-bool ReadTransposed(OpContext& c, TransposedConv* t) {
-    const auto& x = c.Dims("x");
-    const auto& w = c.Dims("weight");
-    if (x.size() != 4 || w.size() != 4) {
-        return c.Fail(Rule::kShapes, "x must be [N, C, H, W] and weight [C, Cout/groups, kH, kW]");
-    }
-    ConvShape& s = t->shape;
-    s.groups = c.Int("groups", 1);
-    s.batch = x[0];
-    s.in_channels = x[1];
-    s.out_channels = w[1] * s.groups;
-    if (s.groups < 1 || s.groups > x[1] || x[1] % s.groups != 0 || w[0] != x[1]) {
-        return c.Fail(Rule::kShapes, "x, weight and groups do not fit");
-    }
-    if (c.Has("output_shape")) return c.BadValue("output_shape", "it is not modelled: use pad");
-    const std::vector<int64_t> strides = c.Ints("strides", {1, 1});
-    const std::vector<int64_t> dilations = c.Ints("dilations", {1, 1});
-    const std::vector<int64_t> pad = c.Ints("pad", {0, 0, 0, 0});
-    const std::string type = c.String("pad_type", "valid");
-    if (type != "valid" && type != "custom") {
-        return c.BadValue("pad_type", "only valid and custom are modelled");
-    }
-    if (strides.size() != 2 || dilations.size() != 2 || pad.size() != 4) {
-        return c.BadValue("strides", "strides and dilations need 2 numbers, pad 4");
-    }
-    for (size_t i = 0; i < 2; ++i) {
-        const int64_t before = type == "custom" ? pad[2 * i] : 0;
-        const int64_t after = type == "custom" ? pad[2 * i + 1] : 0;
-        if (strides[i] < 1 || strides[i] > 1024 || dilations[i] < 1 || dilations[i] > 1024 ||
-            before < 0 || after < 0 || before > 65536 || after > 65536) {
-            return c.BadValue("strides", "a stride, dilation or pad is out of range");
-        }
-        Window& win = s.window;
-        const int64_t span = (w[2 + i] - 1) * dilations[i] + 1;
-        t->stride[i] = strides[i];
-        t->in[i] = x[2 + i];
-        win.kernel[i] = w[2 + i];
-        win.dilation[i] = dilations[i];
-        win.in[i] = (x[2 + i] - 1) * strides[i] + 1;
-        win.before[i] = span - 1 - before;  // negative: the result's edge is cut
-        win.after[i] = span - 1 - after;
-        win.out[i] = win.in[i] + win.before[i] + win.after[i] - span + 1;
-        if (win.out[i] < 1) return c.Fail(Rule::kShapes, "the padding cuts the whole result");
-    }
-    return CheckBias(c, s.out_channels) && CheckKernelSize(c, {w[2], w[3]});
-}
-
-bool InferTransposed(OpContext& c) {
-    TransposedConv t;
-    if (!ReadTransposed(c, &t)) return false;
-    const Window& w = t.shape.window;
-    c.results.push_back({DType::kFp16, {t.shape.batch, t.shape.out_channels, w.out[0], w.out[1]}});
-    return true;
-}
-
-Step PlanTransposed(PlanContext& p) {
-    TransposedConv t;
-    ReadTransposed(p, &t);
-    const auto& w = p.Dims("weight");
-    const ConvShape& s = t.shape;
-    const int64_t taps = w[2] * w[3], in_group = s.in_channels / s.groups, out_group = w[1];
-    // [Cin, Cout/g, kH, kW] to [Cout, Cin/g, kH, kW], the taps reversed.
-    auto* turned = reinterpret_cast<Half*>(
-        p.Hold(static_cast<size_t>(s.in_channels * w[1] * taps) * sizeof(Half)));
-    const auto* weight = static_cast<const Half*>(p.In("weight").fixed);
-    for (int64_t g = 0; g < s.groups; ++g) {
-        for (int64_t i = 0; i < in_group; ++i) {
-            for (int64_t o = 0; o < out_group; ++o) {
-                const Half* from = weight + ((g * in_group + i) * out_group + o) * taps;
-                Half* to = turned + ((g * out_group + o) * in_group + i) * taps;
-                for (int64_t k = 0; k < taps; ++k) to[k] = from[taps - 1 - k];
-            }
-        }
-    }
-    const Window& win = s.window;
-    const Ref x = p.In("x");
-    const int64_t planes = s.batch * s.in_channels, spread = win.in[0] * win.in[1];
-    const Ref zeros = p.Scratch(static_cast<size_t>(planes * spread) * sizeof(Half));
-    Ref fixed;
-    fixed.fixed = turned;
-    const Step conv = PlanDirectConv(p, s, fixed, &zeros);
-    return [=](const Run& run) {
-        Half* to = run.At<Half>(zeros);
-        const Half* from = run.At<Half>(x);
-        std::fill(to, to + planes * spread, Half{0});
-        for (int64_t r = 0; r < planes * t.in[0]; ++r) {
-            Half* row = to + r / t.in[0] * spread + r % t.in[0] * t.stride[0] * win.in[1];
-            for (int64_t i = 0; i < t.in[1]; ++i) row[i * t.stride[1]] = from[r * t.in[1] + i];
-        }
-        conv(run);
-    };
-}
-
 const OpDef kOps[] = {
     {"conv", "x,weight,bias?!,strides:i?!,pad_type:s?!,pad:i?!,dilations:i?!,groups:n?!",
      NumericClass::kBitExact, kPlain, InferConv, PlanConv},
-    {"conv_transpose",
-     "x,weight!,bias?!,pad:i?!,output_shape:i?!,pad_type:s?!,strides:i?!,dilations:i?!,groups:n?!",
-     NumericClass::kBounded, kPlain, InferTransposed, PlanTransposed},
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations that pick elements: slices, gather by constant indices, nearest-neighbour upsampling.
+// Operations that pick elements: slices, crops, gather by constant indices.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -242,37 +242,46 @@ Step PlanGather(PlanContext& p) {
     };
 }
 
-// ---- upsampling ----
+// ---- crop ----
 
-bool InferUpsample(OpContext& c) {
-    if (c.Type("x").rank() < 3) return c.Fail(Rule::kShapes, "x must have rank 3 or more");
-    TensorType out = c.Type("x");
-    for (int i = 0; i < 2; ++i) {
-        const char* name = i == 0 ? "scale_factor_height" : "scale_factor_width";
-        const double scale = c.Real(name, 1);
-        if (!(scale >= 1 && scale <= 4096 && scale == static_cast<int64_t>(scale))) {
-            return c.BadValue(name, "only whole factors are modelled");
+bool ReadCrop(OpContext& c, Slice* s) {
+    const Dims& dims = c.Dims("x");
+    if (dims.size() < 3) return c.Fail(Rule::kShapes, "x must have rank 3 or more");
+    s->begin.assign(dims.size(), 0);
+    s->step.assign(dims.size(), 1);
+    s->count = dims;
+    for (size_t i = 0; i < 2; ++i) {
+        const char* name = i == 0 ? "crop_height" : "crop_width";
+        const size_t axis = dims.size() - 2 + i;
+        const Dims crop = c.Ints(name);
+        if (crop.size() != 2 || crop[0] < 0 || crop[1] < 0 || crop[0] + crop[1] >= dims[axis]) {
+            return c.BadValue(name, "it needs two numbers from 0 that leave something of the " +
+                                        std::to_string(dims[axis]) + " elements");
         }
-        out.dims[out.dims.size() - 2 + static_cast<size_t>(i)] *= static_cast<int64_t>(scale);
+        s->begin[axis] = crop[0];
+        s->count[axis] -= crop[0] + crop[1];
     }
-    c.results.push_back(std::move(out));
     return true;
 }
 
-Step PlanUpsample(PlanContext& p) {
-    const Dims& out = p.OutType().dims;
-    const Dims& in = p.Dims("x");
-    const size_t rank = in.size();
-    const int64_t h = in[rank - 2], w = in[rank - 1];
-    const int64_t sh = out[rank - 2] / h, sw = out[rank - 1] / w;
-    const int64_t planes = p.Type("x").elements() / (h * w);
-    const StridedCopy copy(2, {planes, h, sh, w, sw}, {h * w, w, 0, 1, 0},
-                           {h * w * sh * sw, sh * w * sw, w * sw, sw, 1});
-    const KernelTable* kernels = &p.kernels();
-    ThreadPool* pool = p.pool();
-    const Ref x = p.In("x"), to = p.Out();
-    return
-        [=](const Run& run) { copy.Run(*kernels, pool, run.At<uint8_t>(x), run.At<uint8_t>(to)); };
+bool InferCrop(OpContext& c) {
+    Slice s;
+    if (!ReadCrop(c, &s)) return false;
+    c.results.push_back({DType::kFp16, s.count});
+    return true;
+}
+
+bool ViewCrop(OpContext& c, StridedView* view) {
+    Slice s;
+    if (!ReadCrop(c, &s) || HasHazard(c, s)) return false;
+    *view = ViewOfSlice(c, s);
+    return true;
+}
+
+Step PlanCrop(PlanContext& p) {
+    Slice s;
+    ReadCrop(p, &s);
+    return PlanSlice(p, s);
 }
 
 constexpr NumericClass kExact = NumericClass::kBitExact;
@@ -285,8 +294,7 @@ const OpDef kOps[] = {
      InferSliceByIndex, PlanSliceByIndex, ViewByIndex},
     {"gather", "x:a,indices:a,axis:n?!,batch_dims:n?!,validate_indices:b?!", kExact, kPlain,
      InferGather, PlanGather},
-    {"upsample_nearest_neighbor", "x,scale_factor_height:a?!,scale_factor_width:a?!", kExact,
-     kPlain, InferUpsample, PlanUpsample},
+    {"crop", "x,crop_height:i!,crop_width:i!", kExact, kPlain, InferCrop, PlanCrop, ViewCrop},
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul and linear: batches of GEMM on strided operands, so that no transpose is ever copied.
 #include "device/software/ops/gemm_step.h"
+#include "device/software/ops/int8_step.h"
 
 namespace jax_ane::software {
 namespace {
@@ -72,6 +73,7 @@ std::vector<int64_t> BatchOffsets(const std::vector<int64_t>& out, const Operand
 }
 
 Step PlanMatmul(PlanContext& p) {
+    if (Step step = PlanInt8(p)) return step;
     const bool tx = p.Bool("transpose_x", false), ty = p.Bool("transpose_y", false);
     const Operand a = Split(p.Dims("x")), b = Split(p.Dims("y"));
     const auto& out = p.OutType().dims;
@@ -123,6 +125,7 @@ bool InferLinear(OpContext& c) {
 }
 
 Step PlanLinear(PlanContext& p) {
+    if (Step step = PlanInt8(p)) return step;
     const auto& w = p.Dims("weight");
     GemmPlan g;
     g.m = p.Type("x").elements() / w[1];

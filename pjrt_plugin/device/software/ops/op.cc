@@ -24,15 +24,12 @@ const std::unordered_map<std::string_view, const char*>& NoPathOps() {
         {"cosh", "compose it from exp"},
         {"crop_resize", "run it on the host"},
         {"cumsum", "multiply by a constant triangular matrix"},
-        {"gather_along_axis", "use a one-hot matmul or the host"},
-        {"gather_nd", "use a one-hot matmul or the host"},
         {"gru", "unroll it into matmul, sigmoid and tanh"},
         {"list_gather", "unroll it"},
         {"list_length", "unroll it"},
         {"list_read", "unroll it"},
         {"list_scatter", "unroll it"},
         {"list_write", "unroll it"},
-        {"logical_and", "use mul or minimum on 0 and 1 in fp16"},
         {"logical_or", "use maximum on 0 and 1 in fp16"},
         {"logical_xor", "use not_equal on 0 and 1 in fp16"},
         {"lstm", "unroll it into matmul, sigmoid and tanh"},
@@ -63,35 +60,37 @@ const std::unordered_map<std::string_view, const char*>& NoPathOps() {
     return map;
 }
 
-constexpr const char* kElsewhere[] = {
-    "affine",
-    "batch_to_space",
-    "call",
-    "constexpr_blockwise_shift_scale",
-    "constexpr_cast",
-    "constexpr_lut_to_sparse",
-    "constexpr_sparse_blockwise_shift_scale",
-    "dequantize",
-    "einsum",
-    "fill",
-    "fill_like",
-    "local_response_norm",
-    "non_maximum_suppression",
-    "quantize",
-    "range_1d",
-    "read_state",
-    "resample",
-    "resize",
-    "resize_bilinear",
-    "resize_nearest_neighbor",
-    "scaled_dot_product_attention",
-    "softplus_parametric",
-    "space_to_batch",
-    "topk",
-    "upsample_bilinear",
-    "write_state",
-    "crop",
-    "prelu",
+// Ops that MIL and some route to the chip have, with why this model lacks them.
+struct Elsewhere {
+    const char* name;
+    const char* reason;
+};
+constexpr Elsewhere kElsewhere[] = {
+    {"call", "programs have one function"},
+    {"non_maximum_suppression", "runs on the CPU or GPU"},
+    {"read_state", "states need plumbing that programs of one function do not have: pass them"},
+    {"write_state", "states need plumbing that programs of one function do not have: return them"},
+};
+
+// Ops that came after ios15.
+struct Newer {
+    const char* name;
+    int opset;
+};
+constexpr Newer kNewer[] = {
+    {"constexpr_affine_dequantize", 16},
+    {"constexpr_blockwise_shift_scale", 18},
+    {"constexpr_cast", 16},
+    {"constexpr_lut_to_dense", 16},
+    {"constexpr_lut_to_sparse", 18},
+    {"constexpr_sparse_blockwise_shift_scale", 18},
+    {"constexpr_sparse_to_dense", 16},
+    {"dequantize", 17},
+    {"fill_like", 16},
+    {"pixel_unshuffle", 16},
+    {"quantize", 17},
+    {"resize", 17},
+    {"scaled_dot_product_attention", 18},
 };
 
 }  // namespace
@@ -99,8 +98,12 @@ constexpr const char* kElsewhere[] = {
 std::vector<const OpDef*> AllOps() {
     std::vector<const OpDef*> all;
     for (const OpTable& table :
-         {MatmulOps(), ConvOps(), ElementwiseOps(), ReduceOps(), NormOps(), ShapeOps(), ViewOps(),
-          IndexOps(), PoolOps(), CastOps(), ConstexprOps()}) {
+         {MatmulOps(),        ConvOps(),      ElementwiseOps(), ReduceOps(),
+          NormOps(),          ShapeOps(),     ViewOps(),        IndexOps(),
+          PoolOps(),          CastOps(),      ConstexprOps(),   SparseConstexprOps(),
+          ConvTransposeOps(), ResizeOps(),    ResampleOps(),    PadOps(),
+          BatchOps(),         ChannelOps(),   FillOps(),        SortOps(),
+          GatherOps(),        AttentionOps(), QuantizeOps(),    LogicOps()}) {
         for (size_t i = 0; i < table.count; ++i) all.push_back(&table.rows[i]);
     }
     std::sort(all.begin(), all.end(), [](const OpDef* a, const OpDef* b) {
@@ -119,13 +122,28 @@ const OpDef* FindOp(std::string_view name) {
     return it == map.end() ? nullptr : it->second;
 }
 
-const char* FindNoPath(std::string_view name) {
-    const auto it = NoPathOps().find(name);
-    return it == NoPathOps().end() ? nullptr : it->second;
-}
-
-bool IsKnownElsewhere(std::string_view name) {
-    return std::find(std::begin(kElsewhere), std::end(kElsewhere), name) != std::end(kElsewhere);
+std::optional<std::pair<Rule, std::string>> RefuseOp(std::string_view name, int opset) {
+    if (FindOp(name) != nullptr) {
+        for (const Newer& row : kNewer) {
+            if (name != row.name || row.opset <= opset) continue;
+            return {{Rule::kOpsetTooOld, "it came with opset ios" + std::to_string(row.opset) +
+                                             ", the function's is ios" + std::to_string(opset)}};
+        }
+        return std::nullopt;
+    }
+    if (name == "identity") {
+        return {{Rule::kIdentity,
+                 "the compiler hangs on it as an operation of its own: drop it or multiply by 1"}};
+    }
+    if (const auto it = NoPathOps().find(name); it != NoPathOps().end()) {
+        return {{Rule::kNoAnePath, std::string("no chip has a lowering for it: ") + it->second}};
+    }
+    for (const Elsewhere& row : kElsewhere) {
+        if (name != row.name) continue;
+        return {{Rule::kUnimplementedOp,
+                 std::string("the software ANE does not model this operation: ") + row.reason}};
+    }
+    return {{Rule::kUnknownOp, "MIL has no such operation"}};
 }
 
 const std::vector<int>& OpContext::Indices(std::string_view name) const {
@@ -196,6 +214,14 @@ double OpContext::Real(std::string_view name, double otherwise) const {
     return Has(name) ? ReadElement(Value(name), 0) : otherwise;
 }
 
+std::vector<double> OpContext::Reals(std::string_view name) const {
+    std::vector<double> out;
+    if (!Has(name)) return out;
+    const GraphValue& value = Value(name);
+    for (int64_t i = 0; i < value.type.elements(); ++i) out.push_back(ReadElement(value, i));
+    return out;
+}
+
 bool OpContext::Bool(std::string_view name, bool otherwise) const {
     return Has(name) ? ReadElement(Value(name), 0) != 0 : otherwise;
 }
@@ -247,6 +273,14 @@ bool MovableType(OpContext& c, const TensorType& type) {
     if (type.dtype == DType::kFp16 || type.dtype == DType::kBool) return true;
     return c.Fail(Rule::kInteriorType,
                   ToString(type) + " cannot be moved inside a program: cast it at the border");
+}
+
+bool CheckBlock(OpContext& c, std::string_view argument, int64_t block) {
+    if (block == 1 || block == 2 || block == 3 || block == 4 || block == 8) return true;
+    return c.Fail(Rule::kShuffleFactor, "argument " + std::string(argument) + ": a factor of " +
+                                            std::to_string(block) +
+                                            " has no lowering (2, 3, 4 and 8 have): reshape and "
+                                            "transpose instead");
 }
 
 bool BroadcastDims(const std::vector<int64_t>& a, const std::vector<int64_t>& b,

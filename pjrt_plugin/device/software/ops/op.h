@@ -47,6 +47,7 @@ class OpContext {
     std::vector<int64_t> Ints(std::string_view name, std::vector<int64_t> otherwise = {}) const;
     int64_t Int(std::string_view name, int64_t otherwise) const;
     double Real(std::string_view name, double otherwise) const;
+    std::vector<double> Reals(std::string_view name) const;  // empty when absent
     bool Bool(std::string_view name, bool otherwise) const;
     std::string String(std::string_view name, std::string otherwise) const;
 
@@ -71,6 +72,9 @@ class OpContext {
 
 // Refuses types that cannot be moved about inside a program.
 bool MovableType(OpContext& c, const TensorType& type);
+
+// Refuses factors that the chip's shuffles do not take.
+bool CheckBlock(OpContext& c, std::string_view argument, int64_t block);
 
 bool BroadcastDims(const std::vector<int64_t>& a, const std::vector<int64_t>& b,
                    std::vector<int64_t>* out);
@@ -194,14 +198,25 @@ OpTable IndexOps();
 OpTable PoolOps();
 OpTable CastOps();
 OpTable ConstexprOps();
+OpTable SparseConstexprOps();
+OpTable ConvTransposeOps();
+OpTable ResizeOps();
+OpTable ResampleOps();
+OpTable PadOps();
+OpTable BatchOps();
+OpTable ChannelOps();
+OpTable FillOps();
+OpTable SortOps();
+OpTable GatherOps();
+OpTable AttentionOps();
+OpTable QuantizeOps();
+OpTable LogicOps();
 
 // Every row of every table, sorted by name.
 std::vector<const OpDef*> AllOps();
 // Null when the software ANE has no such op.
 const OpDef* FindOp(std::string_view name);
-// Why the chip has no lowering for an op, or null.
-const char* FindNoPath(std::string_view name);
-// Ops that MIL and the chip have but this model has not.
-bool IsKnownElsewhere(std::string_view name);
+// Why a program of an opset (15 for ios15) cannot have an op, or nothing.
+std::optional<std::pair<Rule, std::string>> RefuseOp(std::string_view name, int opset);
 
 }  // namespace jax_ane::software

@@ -28,6 +28,11 @@ bool ReadPool(OpContext& c, Window* window) {
                                                  std::to_string(c.chip().max_pool_window));
         }
     }
+    if (c.node().name == "max_pool" && kernel.back() > c.chip().max_max_pool_width) {
+        return c.Fail(Rule::kPoolWindow, "the window is " + std::to_string(kernel.back()) +
+                                             " wide, max_pool of " + c.chip().name + " takes " +
+                                             std::to_string(c.chip().max_max_pool_width));
+    }
     return ReadWindow(c, kernel, "valid", window);
 }
 

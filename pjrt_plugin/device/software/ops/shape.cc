@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations that move elements by a fixed pattern: transpose, concat, split, stack, pad, tile,
+// Operations that move elements by a fixed pattern: transpose, concat, split, stack, tile,
 // reverse, and the depth/space shuffles.
 #include <algorithm>
 #include <cstring>
@@ -85,6 +85,14 @@ bool InferTile(OpContext& c) {
         if (reps[i] < 1 || reps[i] > (int64_t{1} << 31) / out[i]) {
             return c.BadValue("reps", std::to_string(reps[i]) + " is out of range");
         }
+        int64_t rest = reps[i];
+        while (rest % 2 == 0) rest /= 2;
+        while (rest % 3 == 0) rest /= 3;
+        if (rest != 1) {
+            return c.Fail(Rule::kTileFactor, "argument reps: " + std::to_string(reps[i]) +
+                                                 " is no product of 2, 3, 4 and 8: broadcast, or "
+                                                 "concat the parts");
+        }
         out[i] *= reps[i];
     }
     c.results.push_back({c.Type("x").dtype, std::move(out)});
@@ -116,15 +124,15 @@ bool InferConcat(OpContext& c) {
         return c.Fail(Rule::kConcatInterleave,
                       "without interleave the compiler fails: pass a named bool const");
     }
-    if (c.Bool("interleave", false)) {
-        return c.BadValue("interleave", "true is not modelled: concat and shuffle instead");
-    }
     if (!MovableType(c, out) || !c.Axis("axis", 0, out.rank(), &axis)) return false;
     const auto a = static_cast<size_t>(axis);
     for (size_t i = 1; i < values.size(); ++i) {
         TensorType same = type(i);
         const bool ranks = same.rank() == out.rank();
         const int64_t extent = ranks ? same.dims[a] : 0;
+        if (ranks && c.Bool("interleave", false) && extent != type(0).dims[a]) {
+            return c.Fail(Rule::kShapes, "with interleave all values need the same shape");
+        }
         if (ranks) same.dims[a] = out.dims[a];
         if (!(same == out) || !ranks) {
             return c.Fail(Rule::kShapes, "the values' types differ elsewhere than on the axis: " +
@@ -139,18 +147,22 @@ bool InferConcat(OpContext& c) {
 Step PlanConcat(PlanContext& p) {
     int64_t axis = 0;
     p.Axis("axis", 0, p.OutType().rank(), &axis);
-    const Dims to = DenseStrides(p.OutType().dims);
+    Dims to = DenseStrides(p.OutType().dims);
+    const int64_t axis_stride = to[static_cast<size_t>(axis)];
+    // Interleaved values take turns on the axis.
+    const bool interleave = p.Bool("interleave", false);
+    const size_t count = p.Indices("values").size();
+    if (interleave) to[static_cast<size_t>(axis)] *= static_cast<int64_t>(count);
     std::vector<std::pair<StridedCopy, Ref>> parts;
     int64_t at = 0;
-    for (size_t i = 0; i < p.Indices("values").size(); ++i) {
+    for (size_t i = 0; i < count; ++i) {
         const Dims& dims = p.InType("values", i).dims;
         const StridedView* view = p.StridedViewOf("values", i);
-        parts.emplace_back(
-            StridedCopy(Bytes(p.OutType()), dims,
-                        view != nullptr ? view->strides : DenseStrides(dims), to,
-                        view != nullptr ? view->offset : 0, at * to[static_cast<size_t>(axis)]),
-            p.In("values", i));
-        at += dims[static_cast<size_t>(axis)];
+        parts.emplace_back(StridedCopy(Bytes(p.OutType()), dims,
+                                       view != nullptr ? view->strides : DenseStrides(dims), to,
+                                       view != nullptr ? view->offset : 0, at * axis_stride),
+                           p.In("values", i));
+        at += interleave ? 1 : dims[static_cast<size_t>(axis)];
     }
     const KernelTable* kernels = &p.kernels();
     ThreadPool* pool = p.pool();
@@ -263,55 +275,6 @@ Step PlanSplit(PlanContext& p) {
     };
 }
 
-// ---- Pad ----
-
-bool InferPad(OpContext& c) {
-    TensorType out = c.Type("x");
-    const Dims pad = c.Ints("pad");
-    const std::string mode = c.String("mode", "constant");
-    const size_t rank = out.dims.size();
-    if (pad.size() % 2 != 0 || pad.size() > 2 * rank) {
-        return c.BadValue("pad", "it needs a pair of numbers for each of the last axes");
-    }
-    if (mode != "constant" || c.Real("constant_val", 0) != 0) {
-        return c.Fail(Rule::kPad, "only mode \"constant\" with the value 0 has a lowering");
-    }
-    const size_t first = rank - pad.size() / 2;
-    for (size_t i = 0; i < pad.size(); ++i) {
-        const size_t axis = first + i / 2;
-        if (pad[i] < 0 || pad[i] > (int64_t{1} << 30)) {
-            return c.BadValue("pad", std::to_string(pad[i]) + " is out of range");
-        }
-        if (pad[i] > 0 && axis + 2 < rank) {
-            return c.Fail(Rule::kPad, "axis " + std::to_string(axis) +
-                                          " cannot be padded: only the last two can, so transpose "
-                                          "or concat zeros");
-        }
-        out.dims[axis] += pad[i];
-    }
-    c.results.push_back(std::move(out));
-    return true;
-}
-
-Step PlanPad(PlanContext& p) {
-    const Dims& dims = p.Dims("x");
-    const Dims& out = p.OutType().dims;
-    const Dims pad = p.Ints("pad"), to = DenseStrides(out);
-    int64_t offset = 0;
-    for (size_t i = 0; i < pad.size(); i += 2) {
-        offset += pad[i] * to[dims.size() - pad.size() / 2 + i / 2];
-    }
-    const StridedCopy copy(2, dims, DenseStrides(dims), to, 0, offset);
-    const KernelTable* kernels = &p.kernels();
-    ThreadPool* pool = p.pool();
-    const Ref x = p.In("x"), result = p.Out();
-    const auto bytes = static_cast<size_t>(p.OutType().bytes());
-    return [=](const Run& run) {
-        std::memset(run.At<uint8_t>(result), 0, bytes);
-        copy.Run(*kernels, pool, run.At<uint8_t>(x), run.At<uint8_t>(result));
-    };
-}
-
 // ---- Depth and space ----
 
 bool InferShuffle(OpContext& c, const char* argument, bool to_space) {
@@ -319,6 +282,7 @@ bool InferShuffle(OpContext& c, const char* argument, bool to_space) {
     const int64_t block = c.Int(argument, 0);
     if (out.rank() != 4) return c.Fail(Rule::kShapes, "x must have rank 4 [N, C, H, W]");
     if (block < 1 || block > 1024) return c.BadValue(argument, "it must be 1 to 1024");
+    if (!CheckBlock(c, argument, block)) return false;
     Dims& d = out.dims;
     const bool fits =
         to_space ? d[1] % (block * block) == 0 : d[2] % block == 0 && d[3] % block == 0;
@@ -372,7 +336,6 @@ const OpDef kOps[] = {
     {"concat", "values*:a,axis:n!,interleave:b?!", kExact, kJoins, InferConcat, PlanConcat},
     {"stack", "values*:a,axis:n!", kExact, kPlain, InferStack, PlanStack},
     {"split", "x:a,num_splits:n?!,split_sizes:i?!,axis:n!", kExact, kPlain, InferSplit, PlanSplit},
-    {"pad", "x,pad:i!,mode:s?!,constant_val:r?!", kExact, kPlain, InferPad, PlanPad},
     {"depth_to_space", "x,block_size:n!", kExact, kPlain, InferDepthToSpace, PlanDepthToSpace},
     {"space_to_depth", "x,block_size:n!", kExact, kPlain, InferSpaceToDepth, PlanSpaceToDepth},
     {"pixel_shuffle", "x,upscale_factor:n!", kExact, kPlain, InferPixelShuffle, PlanPixelShuffle},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dense 3x3 stride-1 convolution as the M5 and M6 compute it: one-dimensional F(2,3) along the
-// width, the transforms rounded to fp16 (ties away), the products by the ordinary accumulator, the
-// outputs added in fixed point.
+// Dense 3x3 (and 1x3) stride-1 convolution as the M5 and M6 compute it: one-dimensional F(2,3)
+// along the width, the transforms rounded to fp16 (ties away), the products by the ordinary
+// accumulator, the outputs added in fixed point.
 #include <algorithm>
 #include <limits>
 
@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kPoints = 4;
 
-// U[p][out, channel * 3 + row] from one kernel row g0 g1 g2: exact sums, rounded once.
+// U[p][out, channel * rows + row] from one kernel row g0 g1 g2: exact sums, rounded once.
 void TransformWeights(const Half* weight, int64_t out_channels, int64_t k, Half* u) {
     for (int64_t i = 0; i < out_channels * k; ++i) {
         const Half* g = weight + i * 3;
@@ -26,16 +26,16 @@ void TransformWeights(const Half* weight, int64_t out_channels, int64_t k, Half*
     }
 }
 
-// V[p][channel * 3 + row, output row * pairs + pair] of output rows [row0, row0 + rows).
+// V[p][channel * kH + row, output row * pairs + pair] of output rows [row0, row0 + rows).
 void TransformRows(const Window& w, const Half* x, int64_t channels, int64_t row0, int64_t rows,
                    int64_t pairs, Half* v, ThreadPool* pool) {
-    const int64_t plane = channels * 3 * rows * pairs;
-    ParallelFor(pool, channels * 3, 1, [&](int64_t begin, int64_t end, int) {
+    const int64_t height = w.kernel[0], plane = channels * height * rows * pairs;
+    ParallelFor(pool, channels * height, 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t k = begin; k < end; ++k) {
             for (int64_t r = 0; r < rows; ++r) {
-                const int64_t h = row0 + r + k % 3 - w.before[0];
+                const int64_t h = row0 + r + k % height - w.before[0];
                 const bool inside = h >= 0 && h < w.in[0];
-                const Half* source = x + (k / 3 * w.in[0] + (inside ? h : 0)) * w.in[1];
+                const Half* source = x + (k / height * w.in[0] + (inside ? h : 0)) * w.in[1];
                 auto at = [&](int64_t i) {
                     const int64_t column = i - w.before[1];
                     const bool good = inside && column >= 0 && column < w.in[1];
@@ -61,16 +61,18 @@ void AddRaw(MacAccumulator& sum, int32_t raw, int sign) {
     sum.Add(sign * (infinite ? (raw > 0 ? kMacLimit : -kMacLimit) * 2 : int64_t{raw}));
 }
 
-// Two outputs from the four sums of a pair; the bias starts the accumulator.
+// Two outputs from the four sums of a pair; the bias (a guess of numerics.md) is added last.
 void Finish(const int32_t* m, int64_t plane, Half bias, int64_t pairs, int64_t width, Half* out) {
     for (int64_t j = 0; j < pairs; ++j) {
-        MacAccumulator even(MacStart(bias)), odd(MacStart(bias));
+        MacAccumulator even(0), odd(0);
         AddRaw(even, m[j], 1);
         AddRaw(even, m[plane + j], 1);
         AddRaw(even, m[2 * plane + j], 1);
         AddRaw(odd, m[plane + j], 1);
         AddRaw(odd, m[2 * plane + j], -1);
         AddRaw(odd, m[3 * plane + j], -1);
+        even.Add(MacStart(bias));
+        odd.Add(MacStart(bias));
         out[2 * j] = even.ToHalf();
         if (2 * j + 1 < width) out[2 * j + 1] = odd.ToHalf();
     }
@@ -81,7 +83,7 @@ void Finish(const int32_t* m, int64_t plane, Half bias, int64_t pairs, int64_t w
 Step PlanWinograd(PlanContext& p, const ConvShape& s) {
     const GemmKernel kernel = p.kernels().gemm[static_cast<int>(NumericsMode::kExact)];
     const Window w = s.window;
-    const int64_t k = s.in_channels * 3, pairs = (w.out[1] + 1) / 2, m = s.out_channels;
+    const int64_t k = s.in_channels * w.kernel[0], pairs = (w.out[1] + 1) / 2, m = s.out_channels;
     const int64_t block = std::clamp<int64_t>((int64_t{1} << 20) / (k * pairs), 1, w.out[0]);
     const int64_t columns = block * pairs;
     auto* u = reinterpret_cast<Half*>(p.Hold(static_cast<size_t>(kPoints * m * k) * sizeof(Half)));
