@@ -86,11 +86,19 @@ def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Co
 
 
 def _build_programs(plan: partition.Plan, settings: Settings) -> dict[int, AneProgram]:
-    """Builds each cluster's program; what the chip refuses goes back to the host."""
+    """Builds each cluster's program; what the chip refuses is cut in two or goes to the host."""
     built: dict[int, AneProgram] = {}
-    for cluster in list(plan.clusters):
+    waiting = list(plan.clusters)
+    while waiting:
+        cluster = waiting.pop()
         try:
             built[cluster.number] = programs.build(cluster, settings)
         except programs.Illegal as refusal:
-            partition.drop_cluster(plan, cluster, refusal.reason)
+            # Too large for one program: two halves may pass.
+            too_large = refusal.reason.code in programs.SIZE_LIMITS
+            halves = partition.split_cluster(plan, cluster) if too_large else None
+            if halves:
+                waiting.extend(halves)
+            else:
+                partition.drop_cluster(plan, cluster, refusal.reason)
     return built

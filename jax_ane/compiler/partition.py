@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
+from itertools import accumulate
 
 import numpy as np
 
@@ -116,6 +117,46 @@ def drop_cluster(plan: Plan, cluster: Cluster, reason: Reason) -> None:
     for op in cluster.ops:
         plan.reasons[op.index] = reason
         del plan.cluster_of[op.index]
+
+
+def split_cluster(plan: Plan, cluster: Cluster) -> tuple[Cluster, Cluster] | None:
+    """Cuts a cluster in two, in place, where few values cross; None when it has one heavy op.
+
+    The second half runs after the first: program order is a valid order, and the other clusters of
+    the level depend on neither.
+    """
+    heavy = [optable.row(op.name).kind is Kind.HEAVY for op in cluster.ops]
+    if sum(heavy) < 2:
+        return None
+    at = _best_cut(cluster, heavy)
+    free = {index for index, reason in enumerate(plan.reasons) if reason is FREE}
+    halves = (
+        Cluster(cluster.number, cluster.level, cluster.ops[:at]),
+        Cluster(max(c.number for c in plan.clusters) + 1, cluster.level, cluster.ops[at:]),
+    )
+    place = plan.clusters.index(cluster)
+    plan.clusters[place : place + 1] = halves
+    for half in halves:
+        _connect(half, plan.block, free)
+        for op in half.ops:
+            plan.cluster_of[op.index] = half
+    return halves
+
+
+def _best_cut(cluster: Cluster, heavy: list[bool]) -> int:
+    """Returns where the fewest values cross, a third of the heavy ops or more on either side."""
+    position = {op.index: i for i, op in enumerate(cluster.ops)}
+    opened, closed = ([0] * (len(cluster.ops) + 1) for _ in range(2))
+    for i, op in enumerate(cluster.ops):
+        for result in op.results:
+            opened[i + 1] += 1
+            last = max((position.get(user.index, i) for user in result.users), default=i)
+            closed[last + 1] += 1
+    crossing = [a - b for a, b in zip(accumulate(opened), accumulate(closed), strict=True)]
+    before = list(accumulate(heavy, initial=0))
+    least_share = max(1, before[-1] // 3)
+    cuts = [c for c, n in enumerate(before) if least_share <= n <= before[-1] - least_share]
+    return min(cuts, key=lambda cut: crossing[cut])
 
 
 # ---------------------------------------------------------------------------- labels

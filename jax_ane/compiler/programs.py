@@ -69,6 +69,10 @@ class AneProgram:
         return f"ane_{self.fingerprint[:12]}"
 
 
+# Constraints that a smaller program may satisfy: surfaces and constants of one program.
+SIZE_LIMITS = frozenset({"ANE026", "ANE041"})
+
+
 class Illegal(Exception):
     """A cluster that the chip refuses; `reason` carries the constraint id."""
 

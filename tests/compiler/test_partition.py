@@ -10,6 +10,8 @@ import pytest
 from compiler_tools import plans_of, records, stablehlo_of
 from jax import lax
 
+import jax_ane
+
 X = np.ones((8, 8), np.float32)
 V = np.ones(8, np.float32)
 
@@ -174,3 +176,19 @@ def test_drop_cluster_sends_its_ops_home():
     assert plan.clusters == []
     assert plan.cluster_of == {}
     assert {plan.reasons[op.index].code for op in cluster.ops} == {"ANE999"}
+
+
+def test_a_cluster_with_more_weights_than_slots_is_split_not_dropped():
+    def deep(x, weights):
+        for w in weights:
+            x = jnp.maximum(x @ w, 0.0)
+        return x
+
+    x = np.ones((4, 32), np.float32)
+    weights = [np.eye(32, dtype=np.float32)] * 300
+    report = jax_ane.explain(deep, x, weights)
+    assert report.ane_flop_fraction > 0.97
+    assert len(report.programs) >= 3
+    ane = jax.devices("ane")[0]
+    result = jax.jit(deep)(*jax.device_put((x, weights), ane))
+    np.testing.assert_array_equal(np.asarray(result), x)
