@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import jax_ane
 from jax_ane.report import explain_program
@@ -300,3 +301,19 @@ def test_docstring_examples_run(name):
 def test_public_names_have_an_example(name):
     text = getattr(jax_ane, name).__doc__ or ""
     assert ">>> " in text, f"jax_ane.{name} has no example"
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [lax.erf, lambda y: jax.nn.gelu(y, approximate=False), jnp.square, jnp.sinh, jax.nn.gelu],
+    ids=["erf", "gelu", "square", "sinh", "gelu_tanh"],
+)
+def test_explain_plans_what_the_device_runs(ane, middle):
+    def fn(x):
+        return middle(x @ x) @ x
+
+    x = np.ones((32, 32), np.float32)
+    told = {p.name for p in jax_ane.explain(fn, x).programs}
+    text = jax.jit(fn).lower(jax.device_put(x, ane)).compile().as_text()
+    ran = {line.split(":")[0] for line in text.splitlines() if line.startswith("ane_")}
+    assert told == ran != set()

@@ -25,6 +25,8 @@ CODE_REGIONS = frozenset(
     {"func.func", "stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation"}
 )
 _MAX_INLINED_OPS = 200_000
+# CHLO ops that JAX hands to a device whole.
+_WHOLE_CHLO = ("acos", "acosh", "asin", "asinh", "atanh", "cosh", "sinh", "erf", "top_k")
 
 
 def parse(program: bytes | str) -> ir.Module:
@@ -63,10 +65,35 @@ def parse(program: bytes | str) -> ir.Module:
 
 
 def normalise(module: ir.Module) -> None:
-    """Inlines every call and drops what is then unused, in place."""
+    """Spells CHLO out, inlines every call and drops what is then unused, in place."""
     with module.context, ir.Location.unknown():
+        if _holds_chlo(module.operation):
+            _legalise_chlo(module)
         inline_calls(module)
         PassManager.parse("builtin.module(symbol-dce)").run(module.operation)
+
+
+def _holds_chlo(op: ir.Operation) -> bool:
+    return any(
+        inner.operation.name.startswith("chlo.") or _holds_chlo(inner.operation)
+        for region in op.regions
+        for block in region.blocks
+        for inner in block.operations
+    )
+
+
+def _legalise_chlo(module: ir.Module) -> None:
+    """Does what JAX does on the way to a device; programs for reports come as JAX lowers them.
+
+    A few ops stay whole, as composites that the compiler may know.
+    """
+    stablehlo.register_stablehlo_passes()
+    whole = ",".join(f"chlo.{name}" for name in _WHOLE_CHLO)
+    for pipeline in (
+        f"builtin.module(stablehlo-wrap-in-composite{{op-names={whole} version=1}})",
+        "builtin.module(func.func(chlo-legalize-to-stablehlo))",
+    ):
+        PassManager.parse(pipeline).run(module.operation)
 
 
 def inline_calls(module: ir.Module) -> None:
