@@ -5,21 +5,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <optional>
 
 #include "device/software/arena.h"
+#include "device/software/layouts.h"
 
 namespace jax_ane::software {
 
 namespace {
-
-// The value that a view shows under another shape.
-int ViewedValue(const GraphNode& node) {
-    for (const auto& [name, values] : node.arguments) {
-        if (name == "x") return values[0];
-    }
-    return -1;
-}
 
 constexpr size_t kMaxArenaBytes = size_t{16} << 30;
 
@@ -34,7 +26,7 @@ class Planner {
 
     // The moment after all nodes, when outputs are copied out.
     int End() const { return static_cast<int>(graph_.nodes.size()); }
-    bool IsDense(const device::BoundaryTensor& t) const {
+    bool IsPacked(const device::BoundaryTensor& t) const {
         return t.planes * t.height == 1 ||
                t.row_stride == t.width * static_cast<int64_t>(device::ElementSize(t.type));
     }
@@ -42,9 +34,13 @@ class Planner {
     Ref& At(int v) { return plan_.refs[static_cast<size_t>(v)]; }
     int& BlockOf(int v) { return block_[static_cast<size_t>(v)]; }
 
-    void FindStridedViews();
-    bool ReadsStrided(const GraphNode& reader, int v, const StridedView& view) const;
-    bool IsStridedView(int v) const { return strided_[static_cast<size_t>(v)].has_value(); }
+    const ValueLayout& Layout(int v) const { return layouts_[static_cast<size_t>(v)]; }
+    bool IsView(int v) const { return Layout(v).root != v; }
+    // Whether a value is all of its block, row-major.
+    bool FillsBlock(int v) const {
+        return Layout(v).dense && Layout(v).view.offset == 0 &&
+               Value(v).type.bytes() == Value(Layout(v).root).type.bytes();
+    }
     void FindLastUses();
     void PlaceInputs();
     void PlaceResults(const GraphNode& node, int index);
@@ -64,23 +60,25 @@ class Planner {
     Plan plan_;
     // Stretches of the arena, each shared by a value, its views and what overwrites it.
     std::vector<Lifetime> blocks_;
-    std::vector<int> block_;                           // by value
-    std::vector<int> last_use_;                        // by value, its views included
-    std::vector<int> output_;                          // by value: which output it is, or -1
-    std::vector<std::optional<StridedView>> strided_;  // by value: slices that are never copied out
+    const std::vector<ValueLayout> layouts_;  // by value
+    std::vector<int> block_;                  // by value
+    std::vector<int> last_use_;               // by value, its views included
+    std::vector<int> output_;                 // by value: which output it is, or -1
     int now_ = -1;  // the node that is planned; before the first one, inputs are copied
     PlanContext::Services services_;
 };
 
 Planner::Planner(const Graph& graph, const device::ProgramAttributes& attributes,
                  const ChipTraits& chip, NumericsMode mode, const Engine& engine)
-    : graph_(graph), attributes_(attributes), chip_(chip) {
+    : graph_(graph),
+      attributes_(attributes),
+      chip_(chip),
+      layouts_(FindLayouts(graph, attributes, chip)) {
     const size_t count = graph.values.size();
     plan_.refs.resize(count);
     block_.assign(count, kNoBlock);
     last_use_.assign(count, -1);
     output_.assign(count, -1);
-    strided_.resize(count);
     plan_.border_bases = 1 + static_cast<int>(graph.inputs.size() + graph.outputs.size());
     services_.kernels = engine.kernels;
     services_.pool = engine.pool.get();
@@ -88,8 +86,7 @@ Planner::Planner(const Graph& graph, const device::ProgramAttributes& attributes
     services_.locate = [this](int v) { return Locate(v); };
     services_.scratch = [this](size_t bytes) { return RefOf(AddBlock(bytes, now_, now_)); };
     services_.strided = [this](int v) -> const StridedView* {
-        const auto& view = strided_[static_cast<size_t>(v)];
-        return view.has_value() ? &*view : nullptr;
+        return Layout(v).dense ? nullptr : &Layout(v).view;
     };
     services_.hold = [this](size_t bytes) { return Hold(bytes); };
     services_.keep = [this](std::shared_ptr<const void> o) { plan_.kept.push_back(std::move(o)); };
@@ -118,40 +115,6 @@ Ref Planner::Locate(int v) {
     return ref;
 }
 
-bool Planner::ReadsStrided(const GraphNode& reader, int v, const StridedView& view) const {
-    if ((reader.def->flags & kJoins) != 0) return true;
-    if ((reader.def->flags & kWalks) == 0) return false;
-    const std::vector<int64_t>& dims = Value(v).type.dims;
-    return dims == Value(reader.results[0]).type.dims && !dims.empty() &&
-           (view.strides.back() == 1 || dims.back() == 1);
-}
-
-// A slice whose readers can all walk it where it lies is never copied out.
-void Planner::FindStridedViews() {
-    std::vector<std::vector<const GraphNode*>> readers(graph_.values.size());
-    for (const GraphNode& node : graph_.nodes) {
-        for (const auto& [name, values] : node.arguments) {
-            for (int v : values) readers[static_cast<size_t>(v)].push_back(&node);
-        }
-    }
-    for (const GraphNode& node : graph_.nodes) {
-        if (node.def->view == nullptr) continue;
-        const int v = node.results[0], behind = ViewedValue(node);
-        const bool is_output =
-            std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
-        if (is_output || IsStridedView(behind) || Value(behind).constant) continue;
-        Findings findings;
-        OpContext context(graph_, node, chip_, &findings);
-        StridedView view;
-        if (!node.def->view(context, &view)) continue;
-        const auto& mine = readers[static_cast<size_t>(v)];
-        const bool all = std::all_of(mine.begin(), mine.end(), [&](const GraphNode* reader) {
-            return ReadsStrided(*reader, v, view);
-        });
-        if (all && !mine.empty()) strided_[static_cast<size_t>(v)] = std::move(view);
-    }
-}
-
 void Planner::FindLastUses() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
         for (const auto& [name, values] : graph_.nodes[i].arguments) {
@@ -162,12 +125,10 @@ void Planner::FindLastUses() {
         last_use_[static_cast<size_t>(graph_.outputs[j])] = End();
         output_[static_cast<size_t>(graph_.outputs[j])] = static_cast<int>(j);
     }
-    // A view's operand lives as long as the view.
-    for (size_t i = graph_.nodes.size(); i-- > 0;) {
-        const GraphNode& node = graph_.nodes[i];
-        if ((node.def->flags & kView) == 0 && !IsStridedView(node.results[0])) continue;
-        int& use = last_use_[static_cast<size_t>(ViewedValue(node))];
-        use = std::max(use, last_use_[static_cast<size_t>(node.results[0])]);
+    // Memory lives as long as any view of it.
+    for (size_t v = 0; v < last_use_.size(); ++v) {
+        int& use = last_use_[static_cast<size_t>(Layout(static_cast<int>(v)).root)];
+        use = std::max(use, last_use_[v]);
     }
 }
 
@@ -204,7 +165,7 @@ void Planner::PlaceInputs() {
     for (size_t i = 0; i < graph_.inputs.size(); ++i) {
         const int v = graph_.inputs[i];
         const Ref surface{nullptr, 1 + static_cast<int>(i), 0};
-        if (IsDense(attributes_.inputs[i])) {
+        if (IsPacked(attributes_.inputs[i]) || !Layout(v).dense) {
             At(v) = surface;
         } else if (last_use_[static_cast<size_t>(v)] >= 0) {
             GiveBlock(v, now_, last_use_[static_cast<size_t>(v)]);
@@ -218,7 +179,7 @@ int Planner::InPlaceBlock(const GraphNode& node, int index) {
     const TensorType& type = Value(node.results[0]).type;
     for (const auto& [name, values] : node.arguments) {
         const int candidate = BlockOf(values[0]);
-        if (candidate == kNoBlock || IsStridedView(values[0]) ||
+        if (candidate == kNoBlock || !FillsBlock(values[0]) ||
             blocks_[static_cast<size_t>(candidate)].last != index ||
             Value(values[0]).type.bytes() != type.bytes()) {
             continue;
@@ -228,7 +189,7 @@ int Planner::InPlaceBlock(const GraphNode& node, int index) {
         for (const auto& [other_name, others] : node.arguments) {
             for (int other : others) {
                 if (BlockOf(other) != candidate) continue;
-                if (IsStridedView(other) || !(Value(other).type == type)) safe = false;
+                if (!FillsBlock(other) || !(Value(other).type == type)) safe = false;
             }
         }
         if (safe) return candidate;
@@ -240,17 +201,19 @@ void Planner::PlaceResults(const GraphNode& node, int index) {
     for (int v : node.results) {
         const int use = std::max(last_use_[static_cast<size_t>(v)], index);
         const int j = output_[static_cast<size_t>(v)];
-        if ((node.def->flags & kView) != 0 || IsStridedView(v)) {
-            const int operand = ViewedValue(node);
-            At(v) = Locate(operand);
-            BlockOf(v) = BlockOf(operand);
+        if (IsView(v)) {
+            At(v) = Locate(Layout(v).root);
+            // Readers of dense values know of no offset.
+            const int64_t skipped = Layout(v).dense ? Layout(v).view.offset : 0;
+            At(v).offset += static_cast<size_t>(skipped * mil::DTypeBits(Value(v).type.dtype) / 8);
+            BlockOf(v) = BlockOf(Layout(v).root);
             continue;
         }
         if ((node.def->flags & kConstexpr) != 0) {
             Locate(v);
             continue;
         }
-        if (j >= 0 && IsDense(attributes_.outputs[static_cast<size_t>(j)])) {
+        if (j >= 0 && IsPacked(attributes_.outputs[static_cast<size_t>(j)])) {
             At(v) = {nullptr, 1 + static_cast<int>(graph_.inputs.size()) + j, 0};
             continue;
         }
@@ -277,7 +240,7 @@ void Planner::CopyOut() {
 Status Planner::PlanNode(const GraphNode& node, int index) {
     now_ = index;
     PlaceResults(node, index);
-    if ((node.def->flags & kView) == 0 && !IsStridedView(node.results[0])) {
+    if (!IsView(node.results[0])) {
         Findings findings;
         PlanContext context(graph_, node, chip_, &findings, services_);
         Step step = node.def->plan(context);
@@ -308,7 +271,6 @@ Status Planner::LayOut() {
 }
 
 StatusOr<Plan> Planner::Make() {
-    FindStridedViews();
     FindLastUses();
     PlaceInputs();
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {

@@ -106,15 +106,35 @@ const Half* AsRows(const Half* source, int64_t row_stride, int64_t column_stride
     return buffer;
 }
 
+// Puts the pieces of gathered rows [row, row + rows) together, from k0 on.
+inline void GatherRows(const GemmArgs& g, int64_t row, int64_t rows, int64_t k0, int64_t depth,
+                       Half* buffer) {
+    const RowGather& gather = g.a_gather;
+    for (int64_t i = 0; i < rows; ++i, buffer += depth) {
+        const Half* source = g.a.data + gather.rows[row + i];
+        int64_t tap = k0 / gather.tap_length, begin = k0 % gather.tap_length;
+        for (int64_t k = 0; k < depth; ++tap, begin = 0) {
+            const int64_t count = std::min(gather.tap_length - begin, depth - k);
+            std::memcpy(buffer + k, source + gather.taps[tap] + begin,
+                        static_cast<size_t>(count) * sizeof(Half));
+            k += count;
+        }
+    }
+}
+
 // A[tile rows, k0 .. k0 + depth) as float32: exact, scaled by 2^16 and moved away from zero, with
 // the drop bytes; fast, as it is.
 template <typename Isa, bool kExact>
 Range PackA(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Scratch<Isa>& s) {
     Range range;
-    int64_t stride = 0;
-    const Half* rows =
-        AsRows<Isa>(g.a.data + t.row * g.a.row_stride + k0 * g.a.column_stride, g.a.row_stride,
-                    g.a.column_stride, t.rows, depth, s.turned, &stride);
+    int64_t stride = depth;
+    const Half* rows = s.turned;
+    if (g.a_gather.rows != nullptr) {
+        GatherRows(g, t.row, t.rows, k0, depth, s.turned);
+    } else {
+        rows = AsRows<Isa>(g.a.data + t.row * g.a.row_stride + k0 * g.a.column_stride,
+                           g.a.row_stride, g.a.column_stride, t.rows, depth, s.turned, &stride);
+    }
     for (int64_t i = 0; i < t.rows; ++i) {
         Isa::template DecodeRow<kExact>(rows + i * stride, depth, s.a + i * kDepth,
                                         s.a_drop + i * kDepth, range);
@@ -263,10 +283,9 @@ void MultiplyBlock(const Tile& t, int64_t depth, Scratch<Isa>& s) {
 // Every partial sum checked, in ascending k: the chip's answer where an overflow is possible.
 inline int32_t CheckedDot(const GemmArgs& g, int64_t i, int64_t j) {
     MacAccumulator sum(MacStart(BiasAt(g, i, j)));
-    const Half* a = g.a.data + i * g.a.row_stride;
     const Half* b = g.b.data + j * g.b.column_stride;
     for (int64_t k = 0; k < g.k; ++k) {
-        sum.Add(MacProduct(DecodeMac(a[k * g.a.column_stride]), DecodeMac(b[k * g.b.row_stride])));
+        sum.Add(MacProduct(DecodeMac(LeftElement(g, i, k)), DecodeMac(b[k * g.b.row_stride])));
     }
     return sum.Raw();
 }
@@ -291,19 +310,20 @@ inline bool CannotOverflow(int64_t k, double bound, float bias) {
 // Squares of the norms of the tile's rows of A and columns of B, for Cauchy-Schwarz.
 template <typename Isa>
 void FillSquares(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
-    auto square = [&](const Half* source, int64_t stride) {
+    auto square = [&](auto&& element) {
         float sum = 0.0f;
         for (int64_t k = 0; k < g.k; ++k) {
-            const float value = MacFloat(source[k * stride]);
+            const float value = MacFloat(element(k));
             sum += value * value;
         }
         return sum;
     };
     for (int64_t i = 0; i < t.rows; ++i) {
-        s.row_square[i] = square(g.a.data + (t.row + i) * g.a.row_stride, g.a.column_stride);
+        s.row_square[i] = square([&](int64_t k) { return LeftElement(g, t.row + i, k); });
     }
     for (int64_t j = 0; j < t.columns; ++j) {
-        s.column_square[j] = square(g.b.data + (t.column + j) * g.b.column_stride, g.b.row_stride);
+        const Half* column = g.b.data + (t.column + j) * g.b.column_stride;
+        s.column_square[j] = square([&](int64_t k) { return column[k * g.b.row_stride]; });
     }
 }
 

@@ -45,12 +45,11 @@ DirectA PackDirectA(const GemmArgs& g, int64_t pass_rows) {
     for (int64_t first = 0; first < g.m; first += pass_rows) {
         const int64_t rows = std::min(pass_rows, g.m - first);
         for (int64_t i = 0; i < rows; ++i) {
-            const Half* source = g.a.data + (first + i) * g.a.row_stride;
             float* values = a.values + first * g.k + i;
             float* thresholds = a.thresholds + first * g.k + i;
             float square = 0;
             for (int64_t k = 0; k < g.k; ++k) {
-                const Half h = source[k * g.a.column_stride];
+                const Half h = LeftElement(g, first + i, k);
                 if constexpr (!kExact) {
                     values[k * rows] = HalfToFloat(h);
                     continue;

@@ -76,7 +76,7 @@ void AccumulateRow(float a, int32_t a_exponent, const float* b, const int32_t* b
 int32_t CheckedDot(const GemmArgs& g, int64_t i, int64_t j) {
     MacAccumulator sum(MacStart(BiasAt(g, i, j)));
     for (int64_t k = 0; k < g.k; ++k) {
-        sum.Add(MacProduct(DecodeMac(At(g.a, i, k)), DecodeMac(At(g.b, k, j))));
+        sum.Add(MacProduct(DecodeMac(LeftElement(g, i, k)), DecodeMac(At(g.b, k, j))));
     }
     return sum.Raw();
 }
@@ -109,7 +109,7 @@ void ExactTile(const GemmArgs& g, const Tile& t, TileScratch& s) {
         PackColumns(g, t, k0, depth, s);
         for (int64_t i = 0; i < t.rows; ++i) {
             for (int64_t k = 0; k < depth; ++k) {
-                const Half h = At(g.a, t.row + i, k0 + k);
+                const Half h = LeftElement(g, t.row + i, k0 + k);
                 const float a = MacFloat(h);
                 s.row_norm[i] += static_cast<double>(a) * a;
                 AccumulateRow(a, MacExponent(h), s.b + k * kColumns, s.b_exponent + k * kColumns,
@@ -144,7 +144,7 @@ void FastTile(const GemmArgs& g, const Tile& t, TileScratch& s) {
         for (int64_t i = 0; i < t.rows; ++i) {
             float* sum = s.float_sum + i * kColumns;
             for (int64_t k = 0; k < depth; ++k) {
-                const float a = HalfToFloat(At(g.a, t.row + i, k0 + k));
+                const float a = HalfToFloat(LeftElement(g, t.row + i, k0 + k));
                 const float* b = s.b + k * kColumns;
                 for (int64_t j = 0; j < kColumns; ++j) sum[j] += a * b[j];
             }

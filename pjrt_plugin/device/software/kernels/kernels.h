@@ -26,6 +26,14 @@ struct MatrixView {
     int64_t column_stride = 0;
 };
 
+// Rows made of pieces: element k of row i is data[rows[i] + taps[k / tap_length] + k % tap_length].
+// Without `rows` there is none, and the view's strides count.
+struct RowGather {
+    const int64_t* rows = nullptr;
+    const int64_t* taps = nullptr;
+    int64_t tap_length = 0;
+};
+
 enum class BiasKind : uint8_t { kNone, kPerRow, kPerColumn };
 
 // C[m, n] = A[m, k] x B[k, n] + bias. Batches are the caller's loop.
@@ -34,6 +42,7 @@ struct GemmArgs {
     int64_t n = 0;
     int64_t k = 0;
     MatrixView a;
+    RowGather a_gather;              // when set, how the rows of `a` lie
     MatrixView b;                    // ignored when packed_b is set
     const void* packed_b = nullptr;  // made by pack_b of the same kernel, or null
     Half* c = nullptr;               // element (i, j) at c[i * c_row_stride + j]
@@ -47,6 +56,15 @@ struct GemmArgs {
     void* scratch = nullptr;     // 64-byte aligned, scratch_bytes(m, n, k, pool size) long
     ThreadPool* pool = nullptr;  // null: run on the calling thread only
 };
+
+// Element k of row i of the left side.
+static inline Half LeftElement(const GemmArgs& g, int64_t i, int64_t k) {
+    if (g.a_gather.rows == nullptr) {
+        return g.a.data[i * g.a.row_stride + k * g.a.column_stride];
+    }
+    const int64_t tap = k / g.a_gather.tap_length, rest = k % g.a_gather.tap_length;
+    return g.a.data[g.a_gather.rows[i] + g.a_gather.taps[tap] + rest];
+}
 
 struct GemmKernel {
     // Scratch for one call with at most `threads` threads at work (1 when the pool is null).

@@ -47,6 +47,8 @@ const void* PackedOperand(const GemmKernel& kernel, const GemmPlan& g, const Run
 }  // namespace
 
 Step PlanGemm(PlanContext& p, const GemmPlan& g) {
+    std::vector<int64_t> row_offsets;
+    if (g.a_rows != nullptr) row_offsets = g.a_rows->RowOffsets();
     const GemmKernel kernel = p.kernels().gemm[p.mode_index()];
     const size_t batches = g.a_offsets.size();
     ThreadPool* pool = p.pool();
@@ -72,6 +74,10 @@ Step PlanGemm(PlanContext& p, const GemmPlan& g) {
         if (!by_batch) {
             for (size_t i = 0; i < batches; ++i) {
                 GemmArgs args = Arguments(g, run, i);
+                if (g.a_rows != nullptr) {
+                    args.a_gather = {row_offsets.data(), g.a_rows->taps.data(),
+                                     g.a_rows->tap_length};
+                }
                 args.packed_b = packs ? PackedOperand(kernel, g, run, pool) : packed;
                 args.scratch = memory;
                 args.pool = pool;

@@ -3,6 +3,7 @@
 // threads go.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "device/software/ops/op.h"
@@ -15,6 +16,7 @@ struct GemmPlan {
     BiasKind bias_kind = BiasKind::kNone;
     int64_t a_row_stride = 0, a_column_stride = 0;
     int64_t b_row_stride = 0, b_column_stride = 0;
+    std::shared_ptr<const GatheredRows> a_rows;  // instead of strides; one batch only
     // Element offsets by batch; the results lie one after another.
     std::vector<int64_t> a_offsets, b_offsets;
 };

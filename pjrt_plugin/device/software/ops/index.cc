@@ -20,8 +20,8 @@ struct Slice {
     std::vector<bool> squeezed;
 };
 
-StridedView ViewOfSlice(const OpContext& c, const Slice& s) {
-    StridedView view{DenseStrides(c.Dims("x")), 0};
+// The layout of the slice of something that lies as `view` says.
+StridedView ViewOfSlice(StridedView view, const Slice& s) {
     for (size_t i = 0; i < s.begin.size(); ++i) {
         view.offset += s.begin[i] * view.strides[i];
         view.strides[i] *= s.step[i];
@@ -36,7 +36,7 @@ bool HasHazard(const OpContext& c, const Slice& s) {
 }
 
 Step PlanSlice(PlanContext& p, const Slice& s) {
-    const StridedView view = ViewOfSlice(p, s);
+    const StridedView view = ViewOfSlice(p.LayoutOf("x"), s);
     const StridedCopy copy(Bytes(p.OutType()), s.count, view.strides, DenseStrides(s.count),
                            view.offset);
     const bool hazard = p.mode() == NumericsMode::kExact && HasHazard(p, s);
@@ -89,7 +89,7 @@ bool InferSliceBySize(OpContext& c) {
 bool ViewBySize(OpContext& c, StridedView* view) {
     Slice s;
     if (!ReadSliceBySize(c, &s) || HasHazard(c, s)) return false;
-    *view = ViewOfSlice(c, s);
+    *view = ViewOfSlice(std::move(*view), s);
     return true;
 }
 
@@ -169,7 +169,7 @@ bool ViewByIndex(OpContext& c, StridedView* view) {
     Slice s;
     if (!ReadSliceByIndex(c, &s) || HasHazard(c, s)) return false;
     if (std::find(s.squeezed.begin(), s.squeezed.end(), true) != s.squeezed.end()) return false;
-    *view = ViewOfSlice(c, s);
+    *view = ViewOfSlice(std::move(*view), s);
     return true;
 }
 
@@ -274,7 +274,7 @@ bool InferCrop(OpContext& c) {
 bool ViewCrop(OpContext& c, StridedView* view) {
     Slice s;
     if (!ReadCrop(c, &s) || HasHazard(c, s)) return false;
-    *view = ViewOfSlice(c, s);
+    *view = ViewOfSlice(std::move(*view), s);
     return true;
 }
 
@@ -287,14 +287,14 @@ Step PlanCrop(PlanContext& p) {
 constexpr NumericClass kExact = NumericClass::kBitExact;
 
 const OpDef kOps[] = {
-    {"slice_by_size", "x:a,begin:i!,size:i!", kExact, kPlain, InferSliceBySize, PlanSliceBySize,
+    {"slice_by_size", "x:a,begin:i!,size:i!", kExact, kJoins, InferSliceBySize, PlanSliceBySize,
      ViewBySize},
     {"slice_by_index",
-     "x:a,begin:i!,end:i!,stride:i?!,begin_mask:a?!,end_mask:a?!,squeeze_mask:a?!", kExact, kPlain,
+     "x:a,begin:i!,end:i!,stride:i?!,begin_mask:a?!,end_mask:a?!,squeeze_mask:a?!", kExact, kJoins,
      InferSliceByIndex, PlanSliceByIndex, ViewByIndex},
     {"gather", "x:a,indices:a,axis:n?!,batch_dims:n?!,validate_indices:b?!", kExact, kPlain,
      InferGather, PlanGather},
-    {"crop", "x,crop_height:i!,crop_width:i!", kExact, kPlain, InferCrop, PlanCrop, ViewCrop},
+    {"crop", "x,crop_height:i!,crop_width:i!", kExact, kJoins, InferCrop, PlanCrop, ViewCrop},
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul and linear: batches of GEMM on strided operands, so that no transpose is ever copied.
+#include <optional>
+
 #include "device/software/ops/gemm_step.h"
 #include "device/software/ops/int8_step.h"
 
@@ -52,30 +54,38 @@ bool InferMatmul(OpContext& c) {
     return true;
 }
 
-// Element offset of each batch of an operand.
-std::vector<int64_t> BatchOffsets(const std::vector<int64_t>& out, const Operand& o) {
-    std::vector<int64_t> offsets{0};
+// Element offset of each batch of an operand that lies as `view` says.
+std::vector<int64_t> BatchOffsets(const std::vector<int64_t>& out, const Operand& o,
+                                  const StridedView& view) {
+    std::vector<int64_t> offsets{view.offset};
     const size_t missing = out.size() - o.batch.size();
-    int64_t stride = o.rows * o.columns;
-    std::vector<int64_t> strides(out.size(), 0);
-    for (size_t i = o.batch.size(); i-- > 0;) {
-        strides[i + missing] = o.batch[i] == 1 ? 0 : stride;
-        stride *= o.batch[i];
-    }
     for (size_t i = 0; i < out.size(); ++i) {
+        const bool given = i >= missing && o.batch[i - missing] != 1;
+        const int64_t stride = given ? view.strides[i - missing] : 0;
         std::vector<int64_t> next;
         for (int64_t base : offsets) {
-            for (int64_t j = 0; j < out[i]; ++j) next.push_back(base + j * strides[i]);
+            for (int64_t j = 0; j < out[i]; ++j) next.push_back(base + j * stride);
         }
         offsets = std::move(next);
     }
     return offsets;
 }
 
+// Whether the batches of x are more rows of one matrix: `*stride` apart like the rows inside each.
+bool AreRows(const std::vector<int64_t>& dims, const StridedView& view, int64_t* stride) {
+    std::vector<int64_t> merged{1, dims.back()};
+    for (size_t i = 0; i + 1 < dims.size(); ++i) merged[0] *= dims[i];
+    const std::optional<StridedView> rows = Reshape(view, dims, merged);
+    if (!rows) return false;
+    *stride = rows->strides[0];
+    return true;
+}
+
 Step PlanMatmul(PlanContext& p) {
     if (Step step = PlanInt8(p)) return step;
     const bool tx = p.Bool("transpose_x", false), ty = p.Bool("transpose_y", false);
     const Operand a = Split(p.Dims("x")), b = Split(p.Dims("y"));
+    const StridedView x = p.LayoutOf("x"), y = p.LayoutOf("y");
     const auto& out = p.OutType().dims;
     const std::vector<int64_t> batch(out.begin(), out.end() - 2);
     GemmPlan g;
@@ -85,19 +95,27 @@ Step PlanMatmul(PlanContext& p) {
     g.a = p.In("x");
     g.b = p.In("y");
     g.c = p.Out();
-    g.a_row_stride = tx ? 1 : a.columns;
-    g.a_column_stride = tx ? a.columns : 1;
-    g.b_row_stride = ty ? 1 : b.columns;
-    g.b_column_stride = ty ? b.columns : 1;
+    g.b_row_stride = y.strides[y.strides.size() - (ty ? 1 : 2)];
+    g.b_column_stride = y.strides[y.strides.size() - (ty ? 2 : 1)];
     int64_t b_batches = 1;
     for (int64_t d : b.batch) b_batches *= d;
-    if (b_batches == 1 && !tx) {
+    if (x.rows != nullptr) {
+        g.m = x.rows->rows();
+        g.a_rows = x.rows;
+        g.a_offsets = {x.offset};
+        g.b_offsets = {y.offset};
+        return PlanGemm(p, g);
+    }
+    g.a_row_stride = x.strides[x.strides.size() - (tx ? 1 : 2)];
+    g.a_column_stride = x.strides[x.strides.size() - (tx ? 2 : 1)];
+    if (b_batches == 1 && !tx && AreRows(p.Dims("x"), x, &g.a_row_stride)) {
         // One right-hand side for all batches: they are rows of one product.
         for (int64_t d : batch) g.m *= d;
-        g.a_offsets = g.b_offsets = {0};
+        g.a_offsets = {x.offset};
+        g.b_offsets = {y.offset};
     } else {
-        g.a_offsets = BatchOffsets(batch, a);
-        g.b_offsets = BatchOffsets(batch, b);
+        g.a_offsets = BatchOffsets(batch, a, x);
+        g.b_offsets = BatchOffsets(batch, b, y);
     }
     return PlanGemm(p, g);
 }
@@ -147,8 +165,8 @@ Step PlanLinear(PlanContext& p) {
 }
 
 const OpDef kOps[] = {
-    {"matmul", "x,y,transpose_x:b?!,transpose_y:b?!", NumericClass::kBitExact, kPlain, InferMatmul,
-     PlanMatmul},
+    {"matmul", "x,y,transpose_x:b?!,transpose_y:b?!", NumericClass::kBitExact, kMultiplies,
+     InferMatmul, PlanMatmul},
     {"linear", "x,weight!,bias?!", NumericClass::kBitExact, kPlain, InferLinear, PlanLinear},
 };
 

@@ -10,6 +10,7 @@
 
 #include "device/software/graph.h"
 #include "device/software/kernels/kernels.h"
+#include "device/software/strided_view.h"
 
 namespace jax_ane::software {
 
@@ -104,13 +105,6 @@ struct Run {
 
 using Step = std::function<void(const Run&)>;
 
-// How a slice lies inside the value that it was taken of: where its first element is and how far
-// apart the elements of each axis are, in elements.
-struct StridedView {
-    std::vector<int64_t> strides;
-    int64_t offset = 0;
-};
-
 class PlanContext : public OpContext {
   public:
     struct Services {
@@ -123,7 +117,7 @@ class PlanContext : public OpContext {
         std::function<Ref(size_t bytes)> scratch;
         // Memory that lives as long as the loaded program, 64-byte aligned.
         std::function<uint8_t*(size_t bytes)> hold;
-        // The view that a value is, when it was not copied out; null for dense values. Its `locate`
+        // How a value lies where it was not given dense memory; null for dense values. Its `locate`
         // is then that of the value behind it.
         std::function<const StridedView*(int value)> strided;
         // Keeps an object as long as the loaded program.
@@ -137,6 +131,11 @@ class PlanContext : public OpContext {
     Ref In(std::string_view name, size_t i = 0) const { return services_.locate(Indices(name)[i]); }
     const StridedView* StridedViewOf(std::string_view name, size_t i = 0) const {
         return services_.strided(Indices(name)[i]);
+    }
+    // How an operand lies, dense or not.
+    StridedView LayoutOf(std::string_view name, size_t i = 0) const {
+        const StridedView* view = StridedViewOf(name, i);
+        return view != nullptr ? *view : DenseView(InType(name, i).dims);
     }
     Ref Out(size_t i = 0) const { return services_.locate(node().results[i]); }
     const TensorType& InType(std::string_view name, size_t i) const {
@@ -160,11 +159,12 @@ class PlanContext : public OpContext {
 
 enum OpFlags : uint32_t {
     kPlain = 0,
-    kView = 1,       // the result is the operand `x` under another shape: no step runs
-    kInPlace = 2,    // the result may overwrite an operand of the same size
-    kConstexpr = 4,  // data in attributes; the result is a constant made at load
-    kJoins = 8,      // reads any view of another value in place
-    kWalks = 16      // reads a view in place where its rows are contiguous and nothing broadcasts
+    kView = 1,        // the result is the operand `x` under another shape: no step runs
+    kInPlace = 2,     // the result may overwrite an operand of the same size
+    kConstexpr = 4,   // data in attributes; the result is a constant made at load
+    kJoins = 8,       // reads any strides in place
+    kWalks = 16,      // reads strides in place where rows are contiguous and nothing broadcasts
+    kMultiplies = 32  // reads any strides in place, and gathered rows on its left side
 };
 
 // `arguments` is a comma-separated list of `name` with suffixes: `?` optional, `!` constant, `*`
@@ -177,7 +177,8 @@ struct OpDef {
     uint32_t flags;
     bool (*infer)(OpContext&);
     Step (*plan)(PlanContext&);
-    // For ops whose result is a view of `x`: describes it. False if it is none on this chip.
+    // For ops whose result is a view of `x`: turns the layout of x into that of the result. False
+    // if it is none on this chip. Ops with kView are views whatever this is.
     bool (*view)(OpContext&, StridedView*) = nullptr;
 };
 

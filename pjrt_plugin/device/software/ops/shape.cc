@@ -43,15 +43,23 @@ bool InferTranspose(OpContext& c) {
     return true;
 }
 
-Step PlanTranspose(PlanContext& p) {
-    const Dims strides = DenseStrides(p.Dims("x"));
-    Dims from;
-    for (int64_t axis : p.Ints("perm")) {
-        from.push_back(strides[static_cast<size_t>(axis < 0 ? axis + p.Type("x").rank() : axis)]);
+bool ViewTranspose(OpContext& c, StridedView* view) {
+    const Dims strides = view->strides;
+    view->strides.clear();
+    for (int64_t axis : c.Ints("perm")) {
+        const int64_t from = axis < 0 ? axis + c.Type("x").rank() : axis;
+        view->strides.push_back(strides[static_cast<size_t>(from)]);
     }
+    return true;
+}
+
+Step PlanTranspose(PlanContext& p) {
+    StridedView view = p.LayoutOf("x");
+    ViewTranspose(p, &view);
     const Dims& out = p.OutType().dims;
-    return CopyStep(p, StridedCopy(Bytes(p.OutType()), out, from, DenseStrides(out)), p.In("x"),
-                    p.Out());
+    return CopyStep(
+        p, StridedCopy(Bytes(p.OutType()), out, view.strides, DenseStrides(out), view.offset),
+        p.In("x"), p.Out());
 }
 
 bool InferReverse(OpContext& c) {
@@ -330,7 +338,7 @@ Step PlanPixelUnshuffle(PlanContext& p) {
 constexpr NumericClass kExact = NumericClass::kBitExact;
 
 const OpDef kOps[] = {
-    {"transpose", "x:a,perm:i!", kExact, kPlain, InferTranspose, PlanTranspose},
+    {"transpose", "x:a,perm:i!", kExact, kJoins, InferTranspose, PlanTranspose, ViewTranspose},
     {"reverse", "x:a,axes:i?!", kExact, kPlain, InferReverse, PlanReverse},
     {"tile", "x:a,reps:i!", kExact, kPlain, InferTile, PlanTile},
     {"concat", "values*:a,axis:n!,interleave:b?!", kExact, kJoins, InferConcat, PlanConcat},

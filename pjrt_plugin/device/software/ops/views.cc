@@ -9,6 +9,9 @@ namespace {
 
 using Dims = std::vector<int64_t>;
 
+// Another shape for the same elements: the planner works it out (FindLayouts).
+bool Renames(OpContext&, StridedView*) { return true; }
+
 Step NoStep(PlanContext&) {
     return [](const Run&) {};
 }
@@ -92,10 +95,10 @@ bool InferFlatten(OpContext& c) {
 constexpr NumericClass kExact = NumericClass::kBitExact;
 
 const OpDef kOps[] = {
-    {"reshape", "x:a,shape:i!", kExact, kView, InferReshape, NoStep},
-    {"expand_dims", "x:a,axes:i!", kExact, kView, InferExpandDims, NoStep},
-    {"squeeze", "x:a,axes:i?!", kExact, kView, InferSqueeze, NoStep},
-    {"flatten2d", "x:a,axis:n?!", kExact, kView, InferFlatten, NoStep},
+    {"reshape", "x:a,shape:i!", kExact, kView, InferReshape, NoStep, Renames},
+    {"expand_dims", "x:a,axes:i!", kExact, kView, InferExpandDims, NoStep, Renames},
+    {"squeeze", "x:a,axes:i?!", kExact, kView, InferSqueeze, NoStep, Renames},
+    {"flatten2d", "x:a,axis:n?!", kExact, kView, InferFlatten, NoStep, Renames},
 };
 
 }  // namespace
