@@ -102,7 +102,7 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     Raises:
         Illegal: the chip refuses the program, or it cannot be written in MIL.
     """
-    context = lower.Context()
+    context = lower.Context(_chips.load(settings.chip)["max_axis"]["value"])
     try:
         for value in cluster.inputs:
             context.bind_input(value)

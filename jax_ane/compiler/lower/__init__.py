@@ -20,7 +20,7 @@ from jax_ane.compiler.graph import Op, TensorType, Value
 Rule = Callable[["Context", Op], mil.Value]
 RULES: dict[str, Rule] = {}
 
-_MAX_BOUNDARY_WIDTH = 16384  # the narrowest chip's axis limit
+NARROWEST_LIMIT = 16384  # the axis limit that every chip keeps
 _ROW_ELEMENTS = 32  # 64 bytes of fp16: rows this long need no padding
 
 
@@ -42,47 +42,56 @@ def mil_shape(type_: TensorType) -> tuple[int, ...]:
     return type_.shape or (1,)
 
 
-def boundary_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+def boundary_shape(shape: tuple[int, ...], limit: int = NARROWEST_LIMIT) -> tuple[int, ...]:
     """Folds a shape so that rows are long: the same elements in order, rank at most 3.
 
     Rows at a program's border are padded to 64 bytes, so trailing axes are merged until a row is a
     multiple of 32 elements (or everything is one row). An axis beyond the chip's limit is halved,
     thirded and so on into rows or planes; a prime one stays as it is, for the chip to refuse.
+
+    Args:
+        shape: a MIL shape.
+        limit: the chip's longest axis.
     """
     dims = list(shape)
     width = dims.pop()
-    while dims and width % _ROW_ELEMENTS and width * dims[-1] <= _MAX_BOUNDARY_WIDTH:
+    while dims and width % _ROW_ELEMENTS and width * dims[-1] <= limit:
         width *= dims.pop()
     if not dims:
-        return (width // _fitting(width), _fitting(width))
+        return (width // _fitting(width, limit), _fitting(width, limit))
     height = dims.pop()
-    if not dims and max(height, width) <= _MAX_BOUNDARY_WIDTH:
+    if not dims and max(height, width) <= limit:
         return (height, width)
     rows = math.prod(dims) * height
-    if width > _MAX_BOUNDARY_WIDTH:
-        rows, width = rows * (width // _fitting(width)), _fitting(width)
+    if width > limit:
+        rows, width = rows * (width // _fitting(width, limit)), _fitting(width, limit)
         height = rows
-    if height > _MAX_BOUNDARY_WIDTH:
-        height = _fitting(height)
+    if height > limit:
+        height = _fitting(height, limit)
     return (rows // height, height, width)
 
 
-def _fitting(extent: int) -> int:
-    """Returns the largest divisor of `extent` within the border's limit, or `extent` if prime."""
-    if extent <= _MAX_BOUNDARY_WIDTH:
+def _fitting(extent: int, limit: int) -> int:
+    """Returns the largest divisor of `extent` within the limit, or `extent` if prime."""
+    if extent <= limit:
         return extent
     pieces = range(2, math.isqrt(extent) + 1)
     found = next(
-        (extent // n for n in pieces if extent % n == 0 and extent // n <= _MAX_BOUNDARY_WIDTH),
+        (extent // n for n in pieces if extent % n == 0 and extent // n <= limit),
         None,
     )
     return found or extent
 
 
 class Context:
-    """State of one cluster's lowering: the builder and the values lowered so far."""
+    """State of one cluster's lowering: the builder and the values lowered so far.
 
-    def __init__(self) -> None:
+    Args:
+        axis_limit: the chip's longest axis.
+    """
+
+    def __init__(self, axis_limit: int = NARROWEST_LIMIT) -> None:
+        self._axis_limit = axis_limit
         self.builder = mil.Builder()
         self._values: dict[int, mil.Value] = {}
 
@@ -92,7 +101,7 @@ class Context:
         """Declares `value` a program input; masks cross the border as fp16 0 and 1."""
         assert value.type is not None
         shape = mil_shape(value.type)
-        held = self.builder.input(mil.Type("fp16", boundary_shape(shape)))
+        held = self.builder.input(mil.Type("fp16", boundary_shape(shape, self._axis_limit)))
         held = self.reshape(held, shape)
         if value.type.dtype == "i1":
             held = self.to_bool(held)
@@ -104,7 +113,7 @@ class Context:
         held = self.dense(value)
         if held.type.dtype == "bool":
             held = self.to_fp16(held)
-        held = self.reshape(held, boundary_shape(mil_shape(value.type)))
+        held = self.reshape(held, boundary_shape(mil_shape(value.type), self._axis_limit))
         if held.op is None or held.op.opcode == "const" or held in self.builder.program.outputs:
             held = self.op("mul", {"x": held, "y": self.constant(1.0)})
         self.builder.program.outputs.append(held)
