@@ -85,6 +85,12 @@ def compare(
     )
 
 
+def best(function: Callable[[], object], seconds: float) -> float:
+    """Returns the seconds of one call: the best that `seconds` of trying shows."""
+    _warm_up(function)
+    return _repeat(function, seconds)
+
+
 def _warm_up(function: Callable[[], object]) -> None:
     last = float("inf")
     for _ in range(20):

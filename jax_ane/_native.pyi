@@ -12,6 +12,15 @@ class MilProgram:
     def run(self, inputs: dict) -> dict:
         """Maps {name: bytes} to {name: (dtype, dims, bytes)}."""
 
+    def bind(self, inputs: dict) -> None:
+        """Puts {name: bytes} where evaluate() reads them, again and again."""
+
+    def evaluate(self) -> None:
+        """Runs on what bind() put there."""
+
+    def results(self) -> dict:
+        """{name: (dtype, dims, bytes)} of the last evaluate()."""
+
     def with_weights(self, blobs: dict) -> MilProgram:
         """Loads the program with other blobs, without compiling it again."""
 
@@ -43,6 +52,12 @@ def mil_ops() -> list:
 
 def mil_evidence(op: str) -> tuple[str, str, float] | None:
     """Why an operation has its class: (chips, source, bound), or None."""
+
+def fma_peak(seconds: float) -> float:
+    """Float32 operations a second of the engine's threads, in registers."""
+
+def read_bandwidth(bytes: int, seconds: float) -> float:
+    """Bytes a second that the engine's threads read from this much memory."""
 
 def configure(threads: int, isa: str) -> None:
     """Sets threads and instruction set for later loads."""

@@ -153,7 +153,8 @@ def test_a_failed_evaluation_leaves_no_old_data(ane, faults):
 @pytest.mark.parametrize(
     "plan",
     ["evaluate", "evaluate:0=fail", "evaluate:x=fail", "run:1=fail", "load:1=late",
-     "load:1=late(1s)", "load:1=late(99999999ms)", "load:1=fail()", "load:1=fail(0x1d", "load:-1=fail", ";",
+     "load:1=late(1s)", "load:1=late(99999999ms)", "load:1=fail()", "load:1=fail(0x1d",
+     "load:-1=fail", ";",
      "compile:*=fails", "load=1:fail", ";".join(["load:1=fail"] * 65)],
 )  # fmt: skip
 def test_a_wrong_plan_names_the_grammar(plan):

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "device/software/engine.h"
+#include "device/software/limits.h"
 #include "device/software/ops/evidence.h"
 #include "device/software/ops/op.h"
 #include "device/software/software_device.h"
@@ -147,6 +148,31 @@ class Program {
         return ReadOutputs(attributes, out);
     }
 
+    // Writes the inputs into surfaces of the program's own, for Evaluate and Results. What lies
+    // there stays until the next Bind, so the engine may keep what it derives from it.
+    void Bind(const nb::dict& inputs) {
+        const device::ProgramAttributes& attributes = program_->attributes();
+        bound_in_ = {};
+        bound_out_ = {};
+        contents_.clear();
+        bound_in_.Make(attributes.inputs, attributes.input_symbols);
+        bound_out_.Make(attributes.outputs, attributes.output_symbols);
+        WriteInputs(inputs, attributes, bound_in_);
+        for (Surface& surface : bound_in_.surfaces) {
+            contents_.push_back(std::make_shared<device::SurfaceContents>());
+            surface.contents = contents_.back().get();
+        }
+    }
+    void Evaluate() {
+        Status status;
+        {
+            nb::gil_scoped_release release;
+            status = program_->Evaluate(bound_in_.surfaces, bound_out_.surfaces);
+        }
+        if (!status.ok()) Raise(status);
+    }
+    nb::dict Results() const { return ReadOutputs(program_->attributes(), bound_out_); }
+
     // [(name, dtype, dims, row stride, plane stride, bytes)] in declaration order.
     static nb::list Describe(const std::vector<BoundaryTensor>& tensors) {
         nb::list out;
@@ -170,6 +196,8 @@ class Program {
     std::shared_ptr<device::Device> device_;
     std::shared_ptr<device::CompiledProgram> compiled_;
     std::shared_ptr<device::LoadedProgram> program_;
+    SurfaceMemory bound_in_, bound_out_;
+    std::vector<std::shared_ptr<device::SurfaceContents>> contents_;
 };
 
 }  // namespace
@@ -183,6 +211,10 @@ void BindMil(nb::module_& m) {
         .def("with_weights", &Program::WithWeights, nb::arg("blobs"),
              "Loads the program with other blobs, without compiling it again.")
         .def_prop_ro("text", &Program::Text)
+        .def("bind", &Program::Bind, nb::arg("inputs"),
+             "Puts {name: bytes} where evaluate() reads them, again and again.")
+        .def("evaluate", &Program::Evaluate, "Runs on what bind() put there.")
+        .def("results", &Program::Results, "{name: (dtype, dims, bytes)} of the last evaluate().")
         .def_prop_ro("inputs", &Program::Inputs)
         .def_prop_ro("outputs", &Program::Outputs)
         .def_prop_ro("input_symbols", &Program::InputSymbols)
@@ -231,6 +263,21 @@ void BindMil(nb::module_& m) {
             if (!status.ok()) throw nb::value_error(status.message().c_str());
         },
         nb::arg("threads"), nb::arg("isa"), "Sets threads and instruction set for later loads.");
+    m.def(
+        "fma_peak",
+        [](double seconds) {
+            nb::gil_scoped_release release;
+            return MeasureFmaPeak(*CurrentEngine().pool, seconds);
+        },
+        nb::arg("seconds"), "Float32 operations a second of the engine's threads, in registers.");
+    m.def(
+        "read_bandwidth",
+        [](size_t bytes, double seconds) {
+            nb::gil_scoped_release release;
+            return MeasureReadBandwidth(*CurrentEngine().pool, bytes, seconds);
+        },
+        nb::arg("bytes"), nb::arg("seconds"),
+        "Bytes a second that the engine's threads read from this much memory.");
     m.def(
         "isa", [] { return std::string(CurrentEngine().kernels->isa); },
         "The instruction set of the kernels in use.");

@@ -37,6 +37,16 @@ struct Avx2 {
         _mm256_store_si256(reinterpret_cast<__m256i*>(p), s);
     }
     static Sum ZeroSum() { return _mm256_setzero_si256(); }
+    static Float AddF(Float a, Float b) { return _mm256_add_ps(a, b); }
+    static Float SubF(Float a, Float b) { return _mm256_sub_ps(a, b); }
+    static Float LoadUnaligned(const float* p) { return _mm256_loadu_ps(p); }
+    static Float WidenUnaligned(const Half* p) {
+        return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    }
+    static void NarrowUnaligned(Float f, Half* p) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                         _mm256_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT));
+    }
     static Float Widen(const Half* p) {
         return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
     }

@@ -36,6 +36,16 @@ struct Avx512 {
     static Sum LoadSum(const int32_t* p) { return _mm512_load_si512(p); }
     static void StoreSum(int32_t* p, Sum s) { _mm512_store_si512(p, s); }
     static Sum ZeroSum() { return _mm512_setzero_si512(); }
+    static Float AddF(Float a, Float b) { return _mm512_add_ps(a, b); }
+    static Float SubF(Float a, Float b) { return _mm512_sub_ps(a, b); }
+    static Float LoadUnaligned(const float* p) { return _mm512_loadu_ps(p); }
+    static Float WidenUnaligned(const Half* p) {
+        return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    }
+    static void NarrowUnaligned(Float f, Half* p) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                            _mm512_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT));
+    }
     static Float Widen(const Half* p) {
         return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
     }

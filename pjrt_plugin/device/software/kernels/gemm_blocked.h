@@ -418,7 +418,12 @@ void StoreFastRow(const GemmArgs& g, const Tile& t, int64_t i, float* sum) {
             sum[j] += HalfToFloat(BiasAt(g, t.row + i, t.column + j));
         }
     }
-    Isa::NarrowRow(sum, t.columns, g.c + (t.row + i) * g.c_row_stride + t.column);
+    const int64_t at = (t.row + i) * g.c_row_stride + t.column;
+    if (g.raw != nullptr) {
+        std::memcpy(g.raw + at, sum, static_cast<size_t>(t.columns) * sizeof(float));
+    } else {
+        Isa::NarrowRow(sum, t.columns, g.c + at);
+    }
 }
 
 template <typename Isa>

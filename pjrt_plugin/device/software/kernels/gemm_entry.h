@@ -4,6 +4,7 @@
 #pragma once
 
 #include "device/software/kernels/gemm_direct.h"
+#include "device/software/kernels/winograd.h"
 
 namespace jax_ane::software::blocked {
 namespace {
@@ -78,6 +79,7 @@ void Fill(KernelTable& table) {
                                                           PackPanels<Isa>, RunExact<Isa>};
     table.gemm[static_cast<int>(NumericsMode::kFast)] = {ScratchBytes<Isa>, PackedBytes,
                                                          PackPanels<Isa>, RunFast<Isa>};
+    winograd::Fill<winograd::Vector<Isa>>(table);
 }
 
 }  // namespace

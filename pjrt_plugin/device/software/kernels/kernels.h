@@ -49,9 +49,9 @@ struct GemmArgs {
     int64_t c_row_stride = 0;
     BiasKind bias_kind = BiasKind::kNone;
     const Half* bias = nullptr;  // m (per row) or n (per column) elements
-    // Exact kernels only: when set, the accumulators (units of 2^-16) are stored here instead of
-    // fp16 in c; INT32_MAX and INT32_MIN stand for the sticky infinities. Row stride c_row_stride.
-    // Used by Winograd.
+    // When set, the sums are stored here instead of fp16 in c: exact ones in units of 2^-16, with
+    // INT32_MAX and INT32_MIN for the sticky infinities, fast ones as the bits of a float32. Row
+    // stride c_row_stride. Used by the Winograd forms.
     int32_t* raw = nullptr;
     void* scratch = nullptr;     // 64-byte aligned, scratch_bytes(m, n, k, pool size) long
     ThreadPool* pool = nullptr;  // null: run on the calling thread only
@@ -119,6 +119,14 @@ using FloatToHalfFn = void (*)(const float* x, Half* out, int64_t n);
 using Transpose16Fn = void (*)(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,
                                int64_t rows, int64_t columns);
 
+// Fast numerics: 4x4 pixels of `channels` fp16 values each to the 16 points of F(2x2, 3x3),
+// `stride` apart.
+using WinogradInputFn = void (*)(const Half* const* pixels, int64_t channels, Half* v,
+                                 int64_t stride);
+// And back: 16 points of float32 sums to 2x2 pixels; null ones are left out.
+using WinogradOutputFn = void (*)(const float* m, int64_t stride, int64_t channels,
+                                  Half* const* out);
+
 struct KernelTable {
     const char* isa = "scalar";
     GemmKernel gemm[kNumericsModes];
@@ -130,6 +138,8 @@ struct KernelTable {
     HalfToFloatFn half_to_float;
     FloatToHalfFn float_to_half;
     Transpose16Fn transpose16;
+    WinogradInputFn winograd_input;  // null where right sides are not packed ahead
+    WinogradOutputFn winograd_output;
 };
 
 // The scalar reference: every pointer set.

@@ -2,6 +2,7 @@
 #include "device/software/ops/gemm_step.h"
 
 #include <cstdlib>
+#include <numeric>
 
 namespace jax_ane::software {
 namespace {
@@ -44,11 +45,36 @@ const void* PackedOperand(const GemmKernel& kernel, const GemmPlan& g, const Run
     return packed == nullptr ? nullptr : contents->Insert(key, std::move(packed), bytes);
 }
 
+// Gathered rows as the kernels take them, neighbouring pieces put together.
+struct Gather {
+    std::vector<int64_t> rows, taps;
+    int64_t tap_length = 0;
+
+    explicit Gather(const GatheredRows* gathered) {
+        if (gathered == nullptr) return;
+        rows = gathered->RowOffsets();
+        taps = gathered->taps;
+        tap_length = gathered->tap_length;
+        // As many neighbours as every run of them has.
+        size_t run = taps.size();
+        for (size_t i = 0, begin = 0; i < taps.size(); ++i) {
+            if (i + 1 < taps.size() && taps[i + 1] == taps[i] + tap_length) continue;
+            run = std::gcd(run, i + 1 - begin);
+            begin = i + 1;
+        }
+        for (size_t i = 0; i * run < taps.size(); ++i) taps[i] = taps[i * run];
+        taps.resize(taps.size() / run);
+        tap_length *= static_cast<int64_t>(run);
+    }
+    RowGather View() const {
+        return rows.empty() ? RowGather{} : RowGather{rows.data(), taps.data(), tap_length};
+    }
+};
+
 }  // namespace
 
 Step PlanGemm(PlanContext& p, const GemmPlan& g) {
-    std::vector<int64_t> row_offsets;
-    if (g.a_rows != nullptr) row_offsets = g.a_rows->RowOffsets();
+    const Gather gather(g.a_rows.get());
     const GemmKernel kernel = p.kernels().gemm[p.mode_index()];
     const size_t batches = g.a_offsets.size();
     ThreadPool* pool = p.pool();
@@ -74,10 +100,7 @@ Step PlanGemm(PlanContext& p, const GemmPlan& g) {
         if (!by_batch) {
             for (size_t i = 0; i < batches; ++i) {
                 GemmArgs args = Arguments(g, run, i);
-                if (g.a_rows != nullptr) {
-                    args.a_gather = {row_offsets.data(), g.a_rows->taps.data(),
-                                     g.a_rows->tap_length};
-                }
+                args.a_gather = gather.View();
                 args.packed_b = packs ? PackedOperand(kernel, g, run, pool) : packed;
                 args.scratch = memory;
                 args.pool = pool;

@@ -2,6 +2,7 @@
 // matmul and linear: batches of GEMM on strided operands, so that no transpose is ever copied.
 #include <optional>
 
+#include "device/software/ops/fast_winograd.h"
 #include "device/software/ops/gemm_step.h"
 #include "device/software/ops/int8_step.h"
 
@@ -104,7 +105,12 @@ Step PlanMatmul(PlanContext& p) {
         g.a_rows = x.rows;
         g.a_offsets = {x.offset};
         g.b_offsets = {y.offset};
-        return PlanGemm(p, g);
+        Step plain = PlanGemm(p, g);
+        const auto windows = FindWindows(*x.rows, g.n);
+        if (p.mode() == NumericsMode::kExact || !windows || !p.kernels().winograd_input) {
+            return plain;
+        }
+        return PlanFastWinograd(p, g, *windows, std::move(plain));
     }
     g.a_row_stride = x.strides[x.strides.size() - (tx ? 1 : 2)];
     g.a_column_stride = x.strides[x.strides.size() - (tx ? 2 : 1)];
