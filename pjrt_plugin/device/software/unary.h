@@ -30,6 +30,14 @@ using UnaryFunction = Half (*)(Half x, const UnaryParameters& parameters);
 // Null when `op` is not a unary operation. `op` is MIL's name.
 UnaryFunction FindUnary(std::string_view op, NumericsMode mode);
 
+// The fast mode's kernel for an operation and its two constants (kernels.h).
+struct DirectUnary {
+    UnaryFn kernel = nullptr;  // null: go by the table
+    float a = 0, b = 0;
+};
+DirectUnary FindDirectUnary(std::string_view op, const UnaryParameters& parameters,
+                            const KernelTable& kernels);
+
 // The table of an operation; shared while anybody holds it. Thread-safe.
 std::shared_ptr<const UnaryTable> GetUnaryTable(std::string_view op, NumericsMode mode,
                                                 const UnaryParameters& parameters);

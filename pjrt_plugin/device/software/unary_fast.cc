@@ -2,6 +2,7 @@
 // The real functions in float64, rounded to float32 and then, ties to even, to fp16: the `fast`
 // mode.
 #include <cmath>
+#include <limits>
 
 #include "device/software/unary_exact.h"
 
@@ -10,17 +11,17 @@ namespace {
 
 using Parameters = UnaryParameters;
 
-// double -> float -> fp16, with odd rounding in between so that the two steps cannot land on a
-// false tie.
-Half Store(double d) {
-    float f = static_cast<float>(d);
-    if (static_cast<double>(f) != d && std::isfinite(f) && d == d) {
-        uint32_t bits = std::bit_cast<uint32_t>(f);
-        if (std::fabs(static_cast<double>(f)) > std::fabs(d)) --bits;
-        f = std::bit_cast<float>(bits | 1u);
-    }
-    return FloatToHalf(f);
+// Odd rounding: what is not a float32 gets its last bit set, so that no later comparison or
+// rounding sees a false tie.
+float ToOddFloat(double d) {
+    const float f = static_cast<float>(d);
+    if (static_cast<double>(f) == d || !std::isfinite(f) || d != d) return f;
+    uint32_t bits = std::bit_cast<uint32_t>(f);
+    if (std::fabs(static_cast<double>(f)) > std::fabs(d)) --bits;
+    return std::bit_cast<float>(bits | 1u);
 }
+
+Half Store(double d) { return FloatToHalf(ToOddFloat(d)); }
 
 double Gelu(double x) { return 0.5 * x * std::erfc(-x * 0.7071067811865476); }
 double Softplus(double x) { return std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))); }
@@ -84,6 +85,35 @@ UnaryFunction FindFastUnary(std::string_view op) {
         if (op == row.name) return row.function;
     }
     return nullptr;
+}
+
+DirectUnary FindDirectUnary(std::string_view op, const UnaryParameters& p,
+                            const KernelTable& kernels) {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    auto direct = [&](UnaryOp name, float a = 0, float b = 0) {
+        return DirectUnary{kernels.unary[static_cast<int>(name)], a, b};
+    };
+    // An epsilon in two parts, the second what float32 lacks of it: x + epsilon may cancel.
+    const auto epsilon = static_cast<float>(p.alpha);
+    const auto rest = static_cast<float>(p.alpha - static_cast<double>(epsilon));
+    if (op == "abs") return direct(UnaryOp::kAbs);
+    if (op == "clip") return direct(UnaryOp::kClip, ToOddFloat(p.alpha), ToOddFloat(p.beta));
+    if (op == "erf") return direct(UnaryOp::kErf);
+    if (op == "exp") return direct(UnaryOp::kExp);
+    if (op == "exp2") return direct(UnaryOp::kExp2);
+    if (op == "gelu") return direct(UnaryOp::kGelu);
+    if (op == "inverse") return direct(UnaryOp::kInverse, epsilon, rest);
+    if (op == "leaky_relu") return direct(UnaryOp::kLeakyRelu, static_cast<float>(p.alpha));
+    if (op == "relu") return direct(UnaryOp::kClip, 0, kInfinity);
+    if (op == "relu6") return direct(UnaryOp::kClip, 0, 6);
+    if (op == "rsqrt") return direct(UnaryOp::kRsqrt, epsilon, rest);
+    if (op == "sigmoid") return direct(UnaryOp::kSigmoid);
+    if (op == "silu") return direct(UnaryOp::kSilu);
+    if (op == "sqrt") return direct(UnaryOp::kSqrt);
+    if (op == "square") return direct(UnaryOp::kSquare);
+    if (op == "tanh") return direct(UnaryOp::kTanh);
+    if (op == "threshold") return direct(UnaryOp::kClip, ToOddFloat(p.alpha), kInfinity);
+    return {};
 }
 
 }  // namespace jax_ane::software

@@ -5,7 +5,10 @@
 #include <immintrin.h>
 
 #include "device/software/kernels/elementwise_vector.h"
+#include "device/software/kernels/rows_vector.h"
+#include "device/software/kernels/sums_vector.h"
 #include "device/software/kernels/transpose_sse.h"
+#include "device/software/kernels/unary_vector.h"
 #include "device/software/kernels/vector_tables.h"
 
 namespace jax_ane::software {
@@ -32,24 +35,12 @@ struct Avx2 {
     static Halves Narrow(Float f) { return _mm256_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT); }
     static Halves NarrowInput(const float* p) { return Narrow(_mm256_loadu_ps(p)); }
 
-    // FloatBitsToHalfAway of util/half.h.
+    // As in elementwise_avx512.cc.
     static Halves NarrowAway(Float f) {
-        const __m256i bits = _mm256_castps_si256(f);
-        const __m256i sign =
-            _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(0x8000));
-        const __m256i u = _mm256_and_si256(bits, _mm256_set1_epi32(0x7FFFFFFF));
-        const __m256i normal =
-            _mm256_srli_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x1000 - (112 << 23))), 13);
-        const __m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(113 << 23), u);
-        const __m256 small = _mm256_castsi256_ps(_mm256_and_si256(u, is_small));
-        const __m256i subnormal = _mm256_cvttps_epi32(
-            _mm256_add_ps(_mm256_mul_ps(small, _mm256_set1_ps(0x1p24f)), _mm256_set1_ps(0.5f)));
-        __m256i result = _mm256_blendv_epi8(normal, subnormal, is_small);
-        const __m256i huge = _mm256_cmpgt_epi32(u, _mm256_set1_epi32(0x477FEFFF));
-        result = _mm256_blendv_epi8(result, _mm256_set1_epi32(0x7C00), huge);
-        result = _mm256_or_si256(result, sign);
-        return _mm_packus_epi32(_mm256_castsi256_si128(result),
-                                _mm256_extracti128_si256(result, 1));
+        const __m256i odd = _mm256_or_si256(_mm256_castps_si256(f), _mm256_set1_epi32(1));
+        const Halves halves = Narrow(_mm256_castsi256_ps(odd));
+        return _mm_min_epu16(_mm_min_epi16(halves, _mm_set1_epi16(kHalfInf)),
+                             _mm_set1_epi16(static_cast<int16_t>(kHalfNegInf)));
     }
 
     static Float Zero() { return _mm256_setzero_ps(); }
@@ -59,10 +50,89 @@ struct Avx2 {
     static Float DivF(Float a, Float b) { return _mm256_div_ps(a, b); }
     static Float Negate(Float a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
     static Float NanToZero(Float a) { return _mm256_and_ps(a, _mm256_cmp_ps(a, a, _CMP_ORD_Q)); }
-    static Float StepTowardZeroWhereNegative(Float value, Float test) {
-        const __m256i negative =
-            _mm256_castps_si256(_mm256_cmp_ps(test, _mm256_setzero_ps(), _CMP_LT_OQ));
-        return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(value), negative));
+    // One step back where the rounded sum is farther from zero than the exact one.
+    static Float AddTowardZero(Float a, Float b) {
+        const Float sum = AddF(a, b);
+        const Float b_part = SubF(sum, a);
+        const Float lost = AddF(SubF(a, SubF(sum, b_part)), SubF(b, b_part));
+        const __m256i farther =
+            _mm256_castps_si256(_mm256_cmp_ps(MulF(lost, sum), _mm256_setzero_ps(), _CMP_LT_OQ));
+        return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(sum), farther));
+    }
+
+    // ---- For unary_vector.h, rows_vector.h and sums_vector.h: see elementwise_avx512.cc.
+
+    static Float LoadF(const float* p) { return _mm256_loadu_ps(p); }
+    static Float SplatF(float f) { return _mm256_set1_ps(f); }
+    static Float Fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+    static Float MaxF(Float a, Float b) { return _mm256_max_ps(a, b); }
+    static Float MinF(Float a, Float b) { return _mm256_min_ps(a, b); }
+    static Float AbsF(Float a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+    static Float SqrtF(Float a) { return _mm256_sqrt_ps(a); }
+    static Float TruncF(Float a) {
+        return _mm256_round_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    }
+    static Float Reciprocal(Float a) {
+        const __m256 r = _mm256_rcp_ps(a);
+        return _mm256_fmadd_ps(r, _mm256_fnmadd_ps(a, r, _mm256_set1_ps(1.0f)), r);
+    }
+    static Float ShiftIntoExponent(Float a) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), 23));
+    }
+    static Float LargerExponent(Float a, Float b) {
+        return _mm256_and_ps(_mm256_max_ps(AbsF(a), AbsF(b)), _mm256_set1_ps(__builtin_inff()));
+    }
+    static Float BitsFrom(int32_t from, Float a) {
+        return _mm256_castsi256_ps(
+            _mm256_sub_epi32(_mm256_set1_epi32(from), _mm256_castps_si256(a)));
+    }
+    static Float AddBits(Float a, Float b) {
+        return _mm256_castsi256_ps(
+            _mm256_add_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+    }
+    static Float BitsPlus(Float a, int32_t plus) {
+        return _mm256_castsi256_ps(
+            _mm256_add_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(plus)));
+    }
+    static float SumLanes(Float a) {
+        __m128 sum = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+        sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+        return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+    }
+    struct Doubles {
+        __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+        void Add(Float a) {
+            low = _mm256_add_pd(low, _mm256_cvtps_pd(_mm256_castps256_ps128(a)));
+            high = _mm256_add_pd(high, _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
+        }
+        double Sum() const {
+            const __m256d both = _mm256_add_pd(low, high);
+            const __m128d sum =
+                _mm_add_pd(_mm256_castpd256_pd128(both), _mm256_extractf128_pd(both, 1));
+            return _mm_cvtsd_f64(_mm_add_sd(sum, _mm_unpackhi_pd(sum, sum)));
+        }
+    };
+
+    static Halves Keys(Halves h) {
+        return _mm_xor_si128(h, _mm_and_si128(_mm_srai_epi16(h, 15), _mm_set1_epi16(0x7FFF)));
+    }
+    static Halves MaxKeys(Halves a, Halves b) { return _mm_max_epi16(a, b); }
+    static Halves MinKeys(Halves a, Halves b) { return _mm_min_epi16(a, b); }
+    static Halves Magnitudes(Halves h) { return _mm_and_si128(h, _mm_set1_epi16(0x7FFF)); }
+
+    static void LoadQuads(const Half* p, Float (&t)[4]) {
+        // Pairs of a term side by side, then a transpose of four by four pairs.
+        const __m128i pairs = _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+        __m128i q[4];
+        for (int i = 0; i < 4; ++i) q[i] = _mm_shuffle_epi8(Load(p + 8 * i), pairs);
+        const __m128i low01 = _mm_unpacklo_epi32(q[0], q[1]);
+        const __m128i low23 = _mm_unpacklo_epi32(q[2], q[3]);
+        const __m128i high01 = _mm_unpackhi_epi32(q[0], q[1]);
+        const __m128i high23 = _mm_unpackhi_epi32(q[2], q[3]);
+        t[0] = Widen(_mm_unpacklo_epi64(low01, low23));
+        t[1] = Widen(_mm_unpackhi_epi64(low01, low23));
+        t[2] = Widen(_mm_unpacklo_epi64(high01, high23));
+        t[3] = Widen(_mm_unpackhi_epi64(high01, high23));
     }
 
     static Mask LessF(Float a, Float b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
@@ -84,6 +154,9 @@ struct Avx2 {
 
 void FillAvx2Elementwise(KernelTable& table) {
     vectors::Fill<Avx2>(table);
+    vectors::FillUnary<Avx2>(table);
+    vectors::FillRows<Avx2>(table);
+    vectors::FillSums<Avx2>(table);
     table.transpose16 = TransposeHalves;
 }
 

@@ -5,6 +5,9 @@
 #include <immintrin.h>
 
 #include "device/software/kernels/elementwise_vector.h"
+#include "device/software/kernels/rows_vector.h"
+#include "device/software/kernels/sums_vector.h"
+#include "device/software/kernels/unary_vector.h"
 #include "device/software/kernels/vector_tables.h"
 
 namespace jax_ane::software {
@@ -31,21 +34,13 @@ struct Avx512 {
     static Halves Narrow(Float f) { return _mm512_cvtps_ph(f, _MM_FROUND_TO_NEAREST_INT); }
     static Halves NarrowInput(const float* p) { return Narrow(_mm512_loadu_ps(p)); }
 
-    // FloatBitsToHalfAway of util/half.h.
+    // Ties away from zero: with its last bit set no value lies on a tie, and none has crossed one.
+    // That bit makes NaN of infinities, which is undone.
     static Halves NarrowAway(Float f) {
-        const __m512i bits = _mm512_castps_si512(f);
-        const __m512i sign =
-            _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(0x8000));
-        const __m512i u = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF));
-        __m512i result =
-            _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x1000 - (112 << 23))), 13);
-        const __mmask16 small = _mm512_cmplt_epi32_mask(u, _mm512_set1_epi32(113 << 23));
-        const __m512 scaled = _mm512_add_ps(
-            _mm512_mul_ps(_mm512_castsi512_ps(u), _mm512_set1_ps(0x1p24f)), _mm512_set1_ps(0.5f));
-        result = _mm512_mask_mov_epi32(result, small, _mm512_maskz_cvttps_epi32(small, scaled));
-        const __mmask16 huge = _mm512_cmpge_epi32_mask(u, _mm512_set1_epi32(0x477FF000));
-        result = _mm512_mask_mov_epi32(result, huge, _mm512_set1_epi32(0x7C00));
-        return _mm512_cvtepi32_epi16(_mm512_or_si512(result, sign));
+        const __m512i odd = _mm512_or_si512(_mm512_castps_si512(f), _mm512_set1_epi32(1));
+        const Halves halves = Narrow(_mm512_castsi512_ps(odd));
+        return _mm256_min_epu16(_mm256_min_epi16(halves, _mm256_set1_epi16(kHalfInf)),
+                                _mm256_set1_epi16(static_cast<int16_t>(kHalfNegInf)));
     }
 
     static Float Zero() { return _mm512_setzero_ps(); }
@@ -57,11 +52,82 @@ struct Avx512 {
     static Float NanToZero(Float a) {
         return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a);
     }
-    static Float StepTowardZeroWhereNegative(Float value, Float test) {
-        const __mmask16 negative = _mm512_cmp_ps_mask(test, _mm512_setzero_ps(), _CMP_LT_OQ);
-        const __m512i bits = _mm512_castps_si512(value);
+    static Float AddTowardZero(Float a, Float b) {
+        return _mm512_add_round_ps(a, b, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    }
+
+    // ---- For unary_vector.h, rows_vector.h and sums_vector.h
+
+    static Float LoadF(const float* p) { return _mm512_loadu_ps(p); }
+    static Float SplatF(float f) { return _mm512_set1_ps(f); }
+    static Float Fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+    // b where the two do not compare.
+    static Float MaxF(Float a, Float b) { return _mm512_max_ps(a, b); }
+    static Float MinF(Float a, Float b) { return _mm512_min_ps(a, b); }
+    static Float AbsF(Float a) { return _mm512_abs_ps(a); }
+    static Float SqrtF(Float a) { return _mm512_sqrt_ps(a); }
+    static Float TruncF(Float a) {
+        return _mm512_roundscale_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    }
+    // 1 / a for finite a that is not 0, to about 2^-22.
+    static Float Reciprocal(Float a) {
+        const __m512 r = _mm512_rcp14_ps(a);
+        return _mm512_fmadd_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(1.0f)), r);
+    }
+    static Float ShiftIntoExponent(Float a) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23));
+    }
+    // The larger exponent of the two as it stands in the bits of a float.
+    static Float LargerExponent(Float a, Float b) {
+        return _mm512_and_ps(_mm512_range_ps(a, b, 0xB), _mm512_set1_ps(__builtin_inff()));
+    }
+    static Float BitsFrom(int32_t from, Float a) {
         return _mm512_castsi512_ps(
-            _mm512_mask_sub_epi32(bits, negative, bits, _mm512_set1_epi32(1)));
+            _mm512_sub_epi32(_mm512_set1_epi32(from), _mm512_castps_si512(a)));
+    }
+    static Float AddBits(Float a, Float b) {
+        return _mm512_castsi512_ps(
+            _mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+    }
+    static Float BitsPlus(Float a, int32_t plus) {
+        return _mm512_castsi512_ps(
+            _mm512_add_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(plus)));
+    }
+    static float SumLanes(Float a) { return _mm512_reduce_add_ps(a); }
+    // Adds the lanes of a float vector to doubles.
+    struct Doubles {
+        __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
+        void Add(Float a) {
+            low = _mm512_add_pd(low, _mm512_cvtps_pd(_mm512_castps512_ps256(a)));
+            high = _mm512_add_pd(high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)));
+        }
+        double Sum() const { return _mm512_reduce_add_pd(_mm512_add_pd(low, high)); }
+    };
+
+    // fp16 bits as 16-bit integers that order as the values do.
+    static Halves Keys(Halves h) {
+        return _mm256_xor_si256(
+            h, _mm256_and_si256(_mm256_srai_epi16(h, 15), _mm256_set1_epi16(0x7FFF)));
+    }
+    static Halves MaxKeys(Halves a, Halves b) { return _mm256_max_epi16(a, b); }
+    static Halves MinKeys(Halves a, Halves b) { return _mm256_min_epi16(a, b); }
+    static Halves Magnitudes(Halves h) { return _mm256_and_si256(h, _mm256_set1_epi16(0x7FFF)); }
+
+    // t[j] gets element 4 * i + j of p in lane i.
+    static void LoadQuads(const Half* p, Float (&t)[4]) {
+        const __m512i a = _mm512_loadu_si512(p), b = _mm512_loadu_si512(p + 32);
+        // Elements 0, 4, ... 60 and then 1, 5, ... 61.
+        alignas(64) static constexpr uint16_t kPick[32] = {
+            0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60,
+            1, 5, 9, 13, 17, 21, 25, 29, 33, 37, 41, 45, 49, 53, 57, 61};
+        const __m512i first = _mm512_load_si512(kPick);
+        const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(2));
+        const __m512i even = _mm512_permutex2var_epi16(a, first, b);
+        const __m512i odd = _mm512_permutex2var_epi16(a, second, b);
+        t[0] = Widen(_mm512_castsi512_si256(even));
+        t[1] = Widen(_mm512_extracti64x4_epi64(even, 1));
+        t[2] = Widen(_mm512_castsi512_si256(odd));
+        t[3] = Widen(_mm512_extracti64x4_epi64(odd, 1));
     }
 
     static Mask LessF(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
@@ -79,7 +145,12 @@ struct Avx512 {
 
 }  // namespace
 
-void FillAvx512Elementwise(KernelTable& table) { vectors::Fill<Avx512>(table); }
+void FillAvx512Elementwise(KernelTable& table) {
+    vectors::Fill<Avx512>(table);
+    vectors::FillUnary<Avx512>(table);
+    vectors::FillRows<Avx512>(table);
+    vectors::FillSums<Avx512>(table);
+}
 
 }  // namespace jax_ane::software
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The elementwise kernels behind every vector instruction set. An instruction set supplies `Isa`:
-// vectors of float32, masks, and the conversions from and to fp16. The arithmetic is that of
-// planar.h, step for step; the sweep tests hold the two together.
+// vectors of float32, masks, and the conversions from and to fp16. The results are those of
+// planar.h; the sweep tests hold the two together.
 #pragma once
 
 #include <algorithm>
@@ -22,13 +22,20 @@ inline void ForVectors(int64_t n, Body&& body) {
     }
 }
 
+// `count` halves from p; what lies beyond them reads as `pad`.
+template <typename Isa>
+inline typename Isa::Halves FetchPadded(const Half* p, int64_t count, Half pad) {
+    if (count == Isa::kLanes) return Isa::Load(p);
+    alignas(64) Half buffer[Isa::kLanes];
+    Isa::Store(Isa::Splat(pad), buffer);
+    std::memcpy(buffer, p, static_cast<size_t>(count) * sizeof(Half));
+    return Isa::Load(buffer);
+}
+
 template <typename Isa>
 inline typename Isa::Halves Fetch(const Half* p, int step, int64_t i, int64_t count) {
     if (step == 0) return Isa::Splat(*p);
-    if (count == Isa::kLanes) return Isa::Load(p + i);
-    alignas(64) Half buffer[Isa::kLanes] = {};
-    std::memcpy(buffer, p + i, static_cast<size_t>(count) * sizeof(Half));
-    return Isa::Load(buffer);
+    return FetchPadded<Isa>(p + i, count, 0);
 }
 
 template <typename Isa>
@@ -48,11 +55,9 @@ template <typename Isa>
 struct Add {
     using F = typename Isa::Float;
     static typename Isa::Halves Exact(F x, F y) {
-        const F sum = Isa::AddF(x, y);
-        const F y_part = Isa::SubF(sum, x);
-        const F lost = Isa::AddF(Isa::SubF(x, Isa::SubF(sum, y_part)), Isa::SubF(y, y_part));
-        const F clean = Isa::NanToZero(sum);
-        return Isa::NarrowAway(Isa::StepTowardZeroWhereNegative(clean, Isa::MulF(lost, clean)));
+        // What is cut off below float32 lies beyond any tie that the sum is moved to, never short
+        // of it: rounding away from zero from there is rounding the exact sum.
+        return Isa::NarrowAway(Isa::NanToZero(Isa::AddTowardZero(x, y)));
     }
     static F Fast(F x, F y) { return Isa::AddF(x, y); }
 };

@@ -101,6 +101,29 @@ using SelectFn = void (*)(const uint8_t* condition, int c_step, const Half* a, i
 // out[i] = table[x[i]]; table has 65,536 entries. Every unary operation on fp16 is one of these.
 using LookupFn = void (*)(const Half* table, const Half* x, Half* out, int64_t n);
 
+// Unary operations of the fast mode that vectors of float32 compute faster than a lookup: within
+// one unit of fp16's last place of the correctly rounded result, and nearly always equal to it.
+enum class UnaryOp : uint8_t {
+    kAbs,        // |x|
+    kClip,       // min(max(x, a), b)
+    kErf,        // erf(x)
+    kExp,        // e^x
+    kExp2,       // 2^x
+    kGelu,       // x * (1 + erf(x / sqrt 2)) / 2
+    kInverse,    // 1 / (x + a + b)
+    kLeakyRelu,  // x, or a * x where negative
+    kRsqrt,      // 1 / sqrt(x + a + b)
+    kSigmoid,    // 1 / (1 + e^-x)
+    kSilu,       // x / (1 + e^-x)
+    kSqrt,       // sqrt(x)
+    kSquare,     // x * x
+    kTanh,       // tanh(x)
+};
+inline constexpr int kUnaryOps = 14;
+
+// out may be x.
+using UnaryFn = void (*)(const Half* x, Half* out, int64_t n, float a, float b);
+
 // ---- Reductions, conversions, movement
 // --------------------------------------------------------------------------------
 
@@ -110,6 +133,27 @@ inline constexpr int kReduceOps = 3;
 // out[r] = reduction of x[r * n .. r * n + n) for r < rows. `long_row`: exact sums of at least this
 // many terms go by radix-4 passes (numerics.md section 5); ignored otherwise.
 using ReduceRowsFn = void (*)(const Half* x, int64_t rows, int64_t n, int64_t long_row, Half* out);
+
+// The fast mode's other reductions of a row, in float32 with one rounding. `long_row` is ignored.
+enum class FloatReduceOp : uint8_t { kMean, kL1Norm, kL2Norm, kSumSquare, kLogSum, kLogSumExp };
+inline constexpr int kFloatReduceOps = 6;
+
+// The fast mode's softmax of each row, in float32. out may be x; scratch has n floats.
+using SoftmaxRowsFn = void (*)(const Half* x, Half* out, int64_t rows, int64_t n, float* scratch);
+
+// y = (x - mean) / sqrt(mean of squares + epsilon) * gamma + beta. Without `center` nothing is
+// subtracted and squares are summed instead of averaged (l2_norm).
+struct NormArgs {
+    bool center = true;
+    float epsilon = 0;
+    const Half* gamma = nullptr;  // null: 1
+    const Half* beta = nullptr;   // null: 0
+    int affine_step = 1;          // gamma and beta: 1, n values for each row; 0, one value
+};
+
+// The fast mode's normalisation of each row, in float32. out may be x.
+using NormRowsFn = void (*)(const NormArgs& args, const Half* x, Half* out, int64_t rows,
+                            int64_t n);
 
 // NumPy's casts: nearest, ties to even.
 using HalfToFloatFn = void (*)(const Half* x, float* out, int64_t n);
@@ -134,7 +178,11 @@ struct KernelTable {
     CompareFn compare[kCompareOps];
     SelectFn select;
     LookupFn lookup;
+    UnaryFn unary[kUnaryOps];  // null where the lookup serves
     ReduceRowsFn reduce_rows[kNumericsModes][kReduceOps];
+    ReduceRowsFn float_reduce_rows[kFloatReduceOps];
+    SoftmaxRowsFn softmax_rows;
+    NormRowsFn norm_rows;
     HalfToFloatFn half_to_float;
     FloatToHalfFn float_to_half;
     Transpose16Fn transpose16;
@@ -142,7 +190,7 @@ struct KernelTable {
     WinogradOutputFn winograd_output;
 };
 
-// The scalar reference: every pointer set.
+// The scalar reference: every pointer set but those of `unary`.
 const KernelTable& ReferenceKernels();
 
 // The table for an instruction set ("auto", "scalar", "avx2", "avx512", "neon"), or null if this

@@ -9,6 +9,10 @@ namespace jax_ane::software {
 void FillReferenceGemm(KernelTable& table);
 void FillReferenceElementwise(KernelTable& table);
 void FillReferenceReduce(KernelTable& table);
+void FillReferenceRows(KernelTable& table);
 void FillReferenceMovement(KernelTable& table);
+
+// The last step of a compound reduction: `sum` of the terms, `shift` taken off the exponents.
+float FinishFloatReduce(FloatReduceOp op, float sum, float shift, int64_t n);
 
 }  // namespace jax_ane::software

@@ -12,6 +12,7 @@ const KernelTable& ReferenceKernels() {
         FillReferenceGemm(t);
         FillReferenceElementwise(t);
         FillReferenceReduce(t);
+        FillReferenceRows(t);
         FillReferenceMovement(t);
         return t;
     }();

@@ -21,7 +21,49 @@ bool InferBinary(OpContext& c, DType result) {
 bool InferArithmetic(OpContext& c) { return InferBinary(c, DType::kFp16); }
 bool InferCompare(OpContext& c) { return InferBinary(c, DType::kBool); }
 
+// Elements of a chunk of work that is worth waking a thread for, some microseconds.
+constexpr int64_t kChunk = 12288;
+
+Step PlanDirect(PlanContext& p, const DirectUnary& direct) {
+    const Ref x = p.In("x"), out = p.Out();
+    const int64_t n = p.OutType().elements();
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        const Half* from = run.At<Half>(x);
+        Half* to = run.At<Half>(out);
+        ParallelFor(pool, n, kChunk, [&](int64_t begin, int64_t end, int) {
+            direct.kernel(from + begin, to + begin, end - begin, direct.a, direct.b);
+        });
+    };
+}
+
+// square and relu in the exact mode: bit for bit what their tables hold, and several times faster.
+Step PlanPlanar(PlanContext& p, bool square) {
+    const BinaryOp op = square ? BinaryOp::kMul : BinaryOp::kMaximum;
+    const BinaryFn kernel = p.kernels().binary[p.mode_index()][static_cast<int>(op)];
+    const Ref x = p.In("x"), out = p.Out();
+    const int64_t n = p.OutType().elements();
+    ThreadPool* pool = p.pool();
+    return [=](const Run& run) {
+        static constexpr Half kZero = 0;
+        const Half* from = run.At<Half>(x);
+        Half* to = run.At<Half>(out);
+        ParallelFor(pool, n, kChunk, [&](int64_t begin, int64_t end, int) {
+            // Of two zeros the maximum is its first operand, so that -0 becomes +0.
+            kernel(square ? from + begin : &kZero, square ? 1 : 0, from + begin, 1, to + begin,
+                   end - begin);
+        });
+    };
+}
+
+// In the fast mode by arithmetic where a kernel does it, else by the operation's table.
 Step PlanTable(PlanContext& p, std::string_view op, const UnaryParameters& parameters) {
+    if (p.mode() == NumericsMode::kFast) {
+        const DirectUnary direct = FindDirectUnary(op, parameters, p.kernels());
+        if (direct.kernel != nullptr) return PlanDirect(p, direct);
+    } else if (op == "square" || op == "relu") {
+        return PlanPlanar(p, op == "square");
+    }
     auto table = GetUnaryTable(op, p.mode(), parameters);
     p.Keep(table);
     const Half* entries = table->data();
@@ -32,7 +74,7 @@ Step PlanTable(PlanContext& p, std::string_view op, const UnaryParameters& param
     return [=](const Run& run) {
         const Half* from = run.At<Half>(x);
         Half* to = run.At<Half>(out);
-        ParallelFor(pool, n, 16384, [&](int64_t begin, int64_t end, int) {
+        ParallelFor(pool, n, kChunk, [&](int64_t begin, int64_t end, int) {
             lookup(entries, from + begin, to + begin, end - begin);
         });
     };

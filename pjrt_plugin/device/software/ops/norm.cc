@@ -11,12 +11,13 @@
 namespace jax_ane::software {
 namespace {
 
-// Kernels and tables that a row of a normalisation needs.
+// Kernels and tables that a row of a normalisation needs in the exact mode.
 struct RowMath {
     BinaryFn add, sub, mul, div;
     ReduceRowsFn sum, max;
     LookupFn lookup;
     int64_t long_row;
+    NormRowsFn fast = nullptr;  // takes the place of all others in the fast mode
     const Half* exp = nullptr;
     const Half* rsqrt = nullptr;
     const Half* divide = nullptr;  // by the row's length
@@ -44,13 +45,24 @@ RowMath MakeMath(PlanContext& p, int64_t length) {
               reduce(ReduceOp::kMax),
               k.lookup,
               p.chip().long_reduction};
+    if (p.mode() == NumericsMode::kFast) {
+        m.fast = k.norm_rows;
+        return m;
+    }
     m.exp = Table(p, "exp", 0);
     m.rsqrt = Table(p, "rsqrt", 0);
     m.divide = Table(p, "divide_by", static_cast<double>(length));
     return m;
 }
 
-int64_t RowGrain(int64_t length) { return std::max<int64_t>(1, 8192 / length); }
+// Rows of a chunk of work that is worth waking a thread for, some microseconds.
+int64_t RowGrain(int64_t length, int64_t elements) {
+    return std::max<int64_t>(1, elements / length);
+}
+constexpr int64_t kSoftmaxChunk = 12288;
+constexpr int64_t kNormChunk = 24576;
+
+size_t RoundUp(int64_t n, int64_t to) { return static_cast<size_t>((n + to - 1) / to * to); }
 
 // ---- softmax ----
 
@@ -70,38 +82,32 @@ void ExactSoftmax(const RowMath& m, const Half* x, Half* out, int64_t n) {
     m.div(out, 1, &total, 0, out, n);
 }
 
-void FastSoftmax(const Half* x, Half* out, float* row, int64_t n) {
-    float top = -std::numeric_limits<float>::infinity(), total = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        row[i] = HalfToFloat(x[i]);
-        top = std::max(top, row[i]);
-    }
-    for (int64_t i = 0; i < n; ++i) total += row[i] = std::exp(row[i] - top);
-    for (int64_t i = 0; i < n; ++i) out[i] = FloatToHalf(row[i] / total);
-}
-
 Step PlanSoftmax(PlanContext& p) {
     int64_t axis = 0;
     p.Axis("axis", -1, p.Type("x").rank(), &axis);
     const RowView view(p, p.In("x"), p.Dims("x"), {axis});
     const int64_t n = view.length();
     const RowMath math = MakeMath(p, n);
-    const bool exact = p.mode() == NumericsMode::kExact;
+    const SoftmaxRowsFn fast = p.mode() == NumericsMode::kFast ? p.kernels().softmax_rows : nullptr;
     const Ref out = p.Out();
-    const Ref rows = p.Scratch(static_cast<size_t>(n * p.threads()) * sizeof(float));
+    // A thread's row of float32, in whole vectors.
+    const size_t row = fast != nullptr ? RoundUp(n, 16) : 0;
+    const Ref scratch = p.Scratch(row * static_cast<size_t>(p.threads()) * sizeof(float));
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
         const Half* x = view.Load(run);
         Half* to = view.Target(run, out);
-        ParallelFor(pool, view.rows(), RowGrain(n), [&](int64_t begin, int64_t end, int slot) {
-            for (int64_t r = begin; r < end; ++r) {
-                if (exact) {
-                    ExactSoftmax(math, x + r * n, to + r * n, n);
-                } else {
-                    FastSoftmax(x + r * n, to + r * n, run.At<float>(rows) + slot * n, n);
-                }
-            }
-        });
+        ParallelFor(pool, view.rows(), RowGrain(n, kSoftmaxChunk),
+                    [&](int64_t begin, int64_t end, int slot) {
+                        if (fast != nullptr) {
+                            fast(x + begin * n, to + begin * n, end - begin, n,
+                                 run.At<float>(scratch) + static_cast<size_t>(slot) * row);
+                            return;
+                        }
+                        for (int64_t r = begin; r < end; ++r) {
+                            ExactSoftmax(math, x + r * n, to + r * n, n);
+                        }
+                    });
         view.Store(run, out);
     };
 }
@@ -148,23 +154,32 @@ void ExactNorm(const RowMath& m, const NormPlan& g, const Affine& a, const Half*
     if (a.beta != nullptr) m.add(out, 1, a.beta, a.step, out, n);
 }
 
-void FastNorm(const NormPlan& g, const Affine& a, const Half* x, Half* out, int64_t n) {
-    float mean = 0, squares = 0;
-    if (g.center) {
-        for (int64_t i = 0; i < n; ++i) mean += HalfToFloat(x[i]);
-        mean /= static_cast<float>(n);
+// One thread's share of the rows.
+struct NormWork {
+    const Half* x;
+    Half* out;
+    const Half* gamma;
+    const Half* beta;
+    Half* squares;
+};
+
+void NormRows(const RowMath& m, const NormPlan& g, const NormWork& w, int64_t begin, int64_t end,
+              int64_t n) {
+    const auto epsilon = static_cast<float>(g.epsilon);
+    if (m.fast != nullptr && g.per_element) {
+        m.fast({g.center, epsilon, w.gamma, w.beta, 1}, w.x + begin * n, w.out + begin * n,
+               end - begin, n);
+        return;
     }
-    for (int64_t i = 0; i < n; ++i) {
-        const float d = HalfToFloat(x[i]) - mean;
-        squares += d * d;
-    }
-    if (g.center) squares /= static_cast<float>(n);
-    const float scale = 1 / std::sqrt(squares + static_cast<float>(g.epsilon));
-    for (int64_t i = 0; i < n; ++i) {
-        float y = (HalfToFloat(x[i]) - mean) * scale;
-        if (a.gamma != nullptr) y *= HalfToFloat(a.gamma[i * a.step]);
-        if (a.beta != nullptr) y += HalfToFloat(a.beta[i * a.step]);
-        out[i] = FloatToHalf(y);
+    for (int64_t r = begin; r < end; ++r) {
+        const int64_t at = g.per_element ? 0 : r % g.channels;
+        const Affine a{w.gamma == nullptr ? nullptr : w.gamma + at,
+                       w.beta == nullptr ? nullptr : w.beta + at, g.per_element ? 1 : 0};
+        if (m.fast != nullptr) {
+            m.fast({g.center, epsilon, a.gamma, a.beta, a.step}, w.x + r * n, w.out + r * n, 1, n);
+        } else {
+            ExactNorm(m, g, a, w.x + r * n, w.out + r * n, w.squares, n);
+        }
     }
 }
 
@@ -172,28 +187,20 @@ Step PlanNorm(PlanContext& p, const NormPlan& g) {
     const RowView view(p, p.In("x"), p.Dims("x"), g.axes);
     const int64_t n = view.length();
     const RowMath math = MakeMath(p, n);
-    const bool exact = p.mode() == NumericsMode::kExact;
     const Ref out = p.Out();
-    const Ref temporary = p.Scratch(static_cast<size_t>(n * p.threads()) * sizeof(Half));
+    const size_t row = math.fast == nullptr ? static_cast<size_t>(n) : 0;
+    const Ref squares = p.Scratch(row * static_cast<size_t>(p.threads()) * sizeof(Half));
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
-        const Half* x = view.Load(run);
-        Half* to = view.Target(run, out);
-        const Half* gamma = g.has_gamma ? run.At<Half>(g.gamma) : nullptr;
-        const Half* beta = g.has_beta ? run.At<Half>(g.beta) : nullptr;
-        ParallelFor(pool, view.rows(), RowGrain(n), [&](int64_t begin, int64_t end, int slot) {
-            for (int64_t r = begin; r < end; ++r) {
-                const int64_t at = g.per_element ? 0 : r % g.channels;
-                const Affine affine{gamma == nullptr ? nullptr : gamma + at,
-                                    beta == nullptr ? nullptr : beta + at, g.per_element ? 1 : 0};
-                if (exact) {
-                    ExactNorm(math, g, affine, x + r * n, to + r * n,
-                              run.At<Half>(temporary) + slot * n, n);
-                } else {
-                    FastNorm(g, affine, x + r * n, to + r * n, n);
-                }
-            }
-        });
+        NormWork work{view.Load(run), view.Target(run, out),
+                      g.has_gamma ? run.At<Half>(g.gamma) : nullptr,
+                      g.has_beta ? run.At<Half>(g.beta) : nullptr, nullptr};
+        ParallelFor(pool, view.rows(), RowGrain(n, kNormChunk),
+                    [&](int64_t begin, int64_t end, int slot) {
+                        NormWork share = work;
+                        share.squares = run.At<Half>(squares) + static_cast<size_t>(slot) * row;
+                        NormRows(math, g, share, begin, end, n);
+                    });
         view.Store(run, out);
     };
 }
@@ -299,7 +306,7 @@ Step PlanBatchNorm(PlanContext& p) {
     return [=](const Run& run) {
         const Half* from = run.At<Half>(x);
         Half* to = run.At<Half>(out);
-        ParallelFor(pool, rows, RowGrain(inner), [&](int64_t begin, int64_t end, int) {
+        ParallelFor(pool, rows, RowGrain(inner, kNormChunk), [&](int64_t begin, int64_t end, int) {
             for (int64_t r = begin; r < end; ++r) {
                 math.mul(from + r * inner, 1, scale + r % channels, 0, to + r * inner, inner);
                 math.add(to + r * inner, 1, shift + r % channels, 0, to + r * inner, inner);

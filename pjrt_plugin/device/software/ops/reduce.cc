@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reductions: an optional function before, a row kernel, an optional function after.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "device/software/ops/rows.h"
 #include "device/software/unary.h"
@@ -39,62 +37,32 @@ const Half* Table(PlanContext& p, const char* op, double alpha = 0) {
     return entries;
 }
 
-// The fast form of everything but the plain kernels: float32 throughout, one rounding.
-template <Before kBefore, After kAfter>
-Half FastRow(const Half* x, int64_t n) {
-    float shift = 0;
-    if (kBefore == Before::kExp) {
-        shift = -std::numeric_limits<float>::infinity();
-        for (int64_t i = 0; i < n; ++i) shift = std::max(shift, HalfToFloat(x[i]));
-        if (!std::isfinite(shift)) shift = 0;
-    }
-    float sum = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        const float v = HalfToFloat(x[i]);
-        switch (kBefore) {
-            case Before::kNothing:
-                sum += v;
-                break;
-            case Before::kAbs:
-                sum += std::fabs(v);
-                break;
-            case Before::kSquare:
-                sum += v * v;
-                break;
-            case Before::kExp:
-                sum += std::exp(v - shift);
-                break;
-        }
-    }
-    switch (kAfter) {
-        case After::kNothing:
-            break;
-        case After::kDivide:
-            sum /= static_cast<float>(n);
-            break;
-        case After::kSqrt:
-            sum = std::sqrt(sum);
-            break;
-        case After::kLog:
-            sum = std::log(sum) + shift;
-            break;
-    }
-    return FloatToHalf(sum);
+// The fast mode's kernel: float32 throughout, one rounding.
+template <ReduceOp kOp, Before kBefore, After kAfter>
+ReduceRowsFn FastKernel(const KernelTable& k) {
+    auto compound = [&](FloatReduceOp op) { return k.float_reduce_rows[static_cast<int>(op)]; };
+    if (kBefore == Before::kExp) return compound(FloatReduceOp::kLogSumExp);
+    if (kBefore == Before::kAbs) return compound(FloatReduceOp::kL1Norm);
+    if (kAfter == After::kSqrt) return compound(FloatReduceOp::kL2Norm);
+    if (kBefore == Before::kSquare) return compound(FloatReduceOp::kSumSquare);
+    if (kAfter == After::kDivide) return compound(FloatReduceOp::kMean);
+    if (kAfter == After::kLog) return compound(FloatReduceOp::kLogSum);
+    return k.reduce_rows[static_cast<int>(NumericsMode::kFast)][static_cast<int>(kOp)];
 }
 
-template <Before kBefore, After kAfter>
-Step PlanFast(PlanContext& p, const RowView& view) {
+// Elements of a chunk of work that is worth waking a thread for.
+constexpr int64_t kChunk = 24576;
+
+Step PlanFast(PlanContext& p, const RowView& view, ReduceRowsFn reduce) {
     const Ref out = p.Out();
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
         const Half* x = view.Load(run);
         Half* to = run.At<Half>(out);
         const int64_t n = view.length();
-        ParallelFor(pool, view.rows(), std::max<int64_t>(1, 16384 / n),
+        ParallelFor(pool, view.rows(), std::max<int64_t>(1, kChunk / n),
                     [&](int64_t begin, int64_t end, int) {
-                        for (int64_t r = begin; r < end; ++r) {
-                            to[r] = FastRow<kBefore, kAfter>(x + r * n, n);
-                        }
+                        reduce(x + begin * n, end - begin, n, 0, to + begin);
                     });
     };
 }
@@ -105,33 +73,40 @@ Step PlanReduce(PlanContext& p) {
     p.Axes("axes", p.Type("x").rank(), &axes);
     const RowView view(p, p.In("x"), p.Dims("x"), axes);
     const int64_t n = view.length();
-    if (p.mode() == NumericsMode::kFast &&
-        (kBefore != Before::kNothing || kAfter != After::kNothing)) {
-        return PlanFast<kBefore, kAfter>(p, view);
+    if (p.mode() == NumericsMode::kFast) {
+        return PlanFast(p, view, FastKernel<kOp, kBefore, kAfter>(p.kernels()));
     }
-    constexpr const char* kBeforeOps[] = {nullptr, "abs", "square", "exp"};
+    constexpr const char* kBeforeOps[] = {nullptr, "abs", nullptr, "exp"};
     constexpr const char* kAfterOps[] = {nullptr, "divide_by", "sqrt", "log"};
     const Half* before = Table(p, kBeforeOps[static_cast<int>(kBefore)]);
     const Half* after = Table(p, kAfterOps[static_cast<int>(kAfter)],
                               kAfter == After::kDivide ? static_cast<double>(n) : 0);
     const KernelTable* kernels = &p.kernels();
-    const ReduceRowsFn reduce = kernels->reduce_rows[p.mode_index()][static_cast<int>(kOp)];
+    const ReduceRowsFn reduce =
+        kernels->reduce_rows[static_cast<int>(NumericsMode::kExact)][static_cast<int>(kOp)];
+    const BinaryFn square =
+        kernels->binary[static_cast<int>(NumericsMode::kExact)][static_cast<int>(BinaryOp::kMul)];
     const Ref out = p.Out();
-    const Ref mapped =
-        before == nullptr ? Ref{} : p.Scratch(static_cast<size_t>(n * p.threads()) * sizeof(Half));
+    const Ref mapped = kBefore == Before::kNothing
+                           ? Ref{}
+                           : p.Scratch(static_cast<size_t>(n * p.threads()) * sizeof(Half));
     const int64_t long_row = p.chip().long_reduction;
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
         const Half* x = view.Load(run);
         Half* to = run.At<Half>(out);
-        ParallelFor(pool, view.rows(), std::max<int64_t>(1, 8192 / n),
+        ParallelFor(pool, view.rows(), std::max<int64_t>(1, kChunk / n),
                     [&](int64_t begin, int64_t end, int slot) {
-                        if (before == nullptr) {
+                        if (kBefore == Before::kNothing) {
                             reduce(x + begin * n, end - begin, n, long_row, to + begin);
                         } else {
                             Half* row = run.At<Half>(mapped) + slot * n;
                             for (int64_t r = begin; r < end; ++r) {
-                                kernels->lookup(before, x + r * n, row, n);
+                                if (kBefore == Before::kSquare) {
+                                    square(x + r * n, 1, x + r * n, 1, row, n);
+                                } else {
+                                    kernels->lookup(before, x + r * n, row, n);
+                                }
                                 reduce(row, 1, n, long_row, to + r);
                             }
                         }
