@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <optional>
+#include <utility>
 
 #include "device/software/arena.h"
 #include "device/software/layouts.h"
@@ -41,7 +43,16 @@ class Planner {
         return Layout(v).dense && Layout(v).view.offset == 0 &&
                Value(v).type.bytes() == Value(Layout(v).root).type.bytes();
     }
+    void FindChains();
+    bool Continues(const GraphNode& node, int begin) const;
     void FindLastUses();
+    int EndOf(int node) const {
+        return node < 0 || node == End() ? node : chain_end_[static_cast<size_t>(node)];
+    }
+    int BeginOf(int node) const {
+        return node < 0 ? node : chain_begin_[static_cast<size_t>(node)];
+    }
+    void FlushChain();
     void PlaceInputs();
     void PlaceResults(const GraphNode& node, int index);
     int InPlaceBlock(const GraphNode& node, int index);
@@ -60,10 +71,14 @@ class Planner {
     Plan plan_;
     // Stretches of the arena, each shared by a value, its views and what overwrites it.
     std::vector<Lifetime> blocks_;
-    const std::vector<ValueLayout> layouts_;  // by value
-    std::vector<int> block_;                  // by value
-    std::vector<int> last_use_;               // by value, its views included
-    std::vector<int> output_;                 // by value: which output it is, or -1
+    const std::vector<ValueLayout> layouts_;    // by value
+    std::vector<int> chain_begin_, chain_end_;  // by node: first and last of its elementwise chain
+    std::optional<RangeStep> range_;            // of the node that is planned
+    std::vector<RangeStep> chain_;              // of the nodes so far of a chain that is planned
+    int64_t chain_elements_ = 0;
+    std::vector<int> block_;     // by value
+    std::vector<int> last_use_;  // by value, its views included
+    std::vector<int> output_;    // by value: which output it is, or -1
     int now_ = -1;  // the node that is planned; before the first one, inputs are copied
     PlanContext::Services services_;
 };
@@ -84,7 +99,13 @@ Planner::Planner(const Graph& graph, const device::ProgramAttributes& attributes
     services_.pool = engine.pool.get();
     services_.mode = mode;
     services_.locate = [this](int v) { return Locate(v); };
-    services_.scratch = [this](size_t bytes) { return RefOf(AddBlock(bytes, now_, now_)); };
+    services_.scratch = [this](size_t bytes) {
+        return RefOf(AddBlock(bytes, BeginOf(now_), EndOf(now_)));
+    };
+    services_.elementwise = [this](int64_t elements, RangeStep step) {
+        chain_elements_ = elements;
+        range_ = std::move(step);
+    };
     services_.strided = [this](int v) -> const StridedView* {
         return Layout(v).dense ? nullptr : &Layout(v).view;
     };
@@ -115,6 +136,49 @@ Ref Planner::Locate(int v) {
     return ref;
 }
 
+// Whether an elementwise node may run part by part between the steps from node `begin` on: what it
+// reads of theirs it reads at the elements that it writes.
+bool Planner::Continues(const GraphNode& node, int begin) const {
+    const int64_t elements = Value(node.results[0]).type.elements();
+    const GraphNode& first = graph_.nodes[static_cast<size_t>(begin)];
+    if (elements != Value(first.results[0]).type.elements()) return false;
+    for (const auto& [name, values] : node.arguments) {
+        for (int v : values) {
+            const int root = Layout(v).root;
+            if (Value(root).producer < begin) continue;
+            if (!FillsBlock(v) || Value(v).type.elements() != elements) return false;
+        }
+    }
+    return true;
+}
+
+// Elementwise nodes one after another, with nothing but views between them, on equally many
+// elements.
+void Planner::FindChains() {
+    const auto count = static_cast<int>(graph_.nodes.size());
+    chain_begin_.resize(static_cast<size_t>(count));
+    chain_end_.resize(static_cast<size_t>(count));
+    int begin = -1, last = -1;  // of the open chain
+    auto close = [&] {
+        for (int i = begin; begin >= 0 && i <= last; ++i) {
+            chain_begin_[static_cast<size_t>(i)] = begin;
+            chain_end_[static_cast<size_t>(i)] = last;
+        }
+        begin = -1;
+    };
+    for (int i = 0; i < count; ++i) {
+        const GraphNode& node = graph_.nodes[static_cast<size_t>(i)];
+        chain_begin_[static_cast<size_t>(i)] = chain_end_[static_cast<size_t>(i)] = i;
+        if (IsView(node.results[0])) continue;
+        const bool elementwise = (node.def->flags & kElementwise) != 0;
+        if (begin >= 0 && !(elementwise && Continues(node, begin))) close();
+        if (!elementwise) continue;
+        if (begin < 0) begin = i;
+        last = i;
+    }
+    close();
+}
+
 void Planner::FindLastUses() {
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {
         for (const auto& [name, values] : graph_.nodes[i].arguments) {
@@ -138,7 +202,9 @@ int Planner::AddBlock(size_t bytes, int first, int last) {
 }
 
 void Planner::GiveBlock(int v, int first, int last_use) {
-    BlockOf(v) = AddBlock(static_cast<size_t>(Value(v).type.bytes()), first, last_use);
+    // In a chain all operations are under way at once.
+    BlockOf(v) =
+        AddBlock(static_cast<size_t>(Value(v).type.bytes()), BeginOf(first), EndOf(last_use));
     At(v) = RefOf(BlockOf(v));
 }
 
@@ -180,7 +246,7 @@ int Planner::InPlaceBlock(const GraphNode& node, int index) {
     for (const auto& [name, values] : node.arguments) {
         const int candidate = BlockOf(values[0]);
         if (candidate == kNoBlock || !FillsBlock(values[0]) ||
-            blocks_[static_cast<size_t>(candidate)].last != index ||
+            last_use_[static_cast<size_t>(Layout(values[0]).root)] != index ||
             Value(values[0]).type.bytes() != type.bytes()) {
             continue;
         }
@@ -219,7 +285,7 @@ void Planner::PlaceResults(const GraphNode& node, int index) {
         }
         const int reuse = (node.def->flags & kInPlace) != 0 ? InPlaceBlock(node, index) : kNoBlock;
         if (reuse != kNoBlock) {
-            blocks_[static_cast<size_t>(reuse)].last = use;
+            blocks_[static_cast<size_t>(reuse)].last = EndOf(use);
             BlockOf(v) = reuse;
             At(v) = RefOf(reuse);
             continue;
@@ -243,6 +309,7 @@ Status Planner::PlanNode(const GraphNode& node, int index) {
     if (!IsView(node.results[0])) {
         Findings findings;
         PlanContext context(graph_, node, chip_, &findings, services_);
+        range_.reset();
         Step step = node.def->plan(context);
         if (!step) {
             return Internal(node.name + " at line " + std::to_string(node.position.line) +
@@ -250,11 +317,32 @@ Status Planner::PlanNode(const GraphNode& node, int index) {
         }
         if ((node.def->flags & kConstexpr) != 0) {
             step(Run{});
+        } else if (range_) {
+            chain_.push_back(*std::exchange(range_, std::nullopt));
+            if (EndOf(index) == index) FlushChain();
         } else {
             plan_.steps.push_back(std::move(step));
         }
     }
     return Status();
+}
+
+// One step for a chain: piece by piece, so that what one operation writes is still in the cache
+// when the next one reads it.
+void Planner::FlushChain() {
+    constexpr int64_t kPiece = 4096;   // elements
+    constexpr int64_t kGrain = 12288;  // worth waking a thread for, some microseconds
+    ThreadPool* pool = services_.pool;
+    const int64_t elements = chain_elements_;
+    plan_.steps.push_back([pool, elements, chain = std::move(chain_)](const Run& run) {
+        ParallelFor(pool, elements, kGrain, [&](int64_t begin, int64_t end, int) {
+            for (int64_t piece = begin; piece < end; piece += kPiece) {
+                const int64_t stop = std::min(end, piece + kPiece);
+                for (const RangeStep& step : chain) step(run, piece, stop);
+            }
+        });
+    });
+    chain_.clear();
 }
 
 Status Planner::LayOut() {
@@ -271,6 +359,7 @@ Status Planner::LayOut() {
 }
 
 StatusOr<Plan> Planner::Make() {
+    FindChains();
     FindLastUses();
     PlaceInputs();
     for (size_t i = 0; i < graph_.nodes.size(); ++i) {

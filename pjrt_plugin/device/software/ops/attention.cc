@@ -157,13 +157,16 @@ Step PlanMask(PlanContext& p, const Dims& dims, Ref scores) {
     return [=](const Run& run) {
         constexpr Half kLowest = 0xFBFF;
         Half* to = run.At<Half>(scores);
-        loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
-            if (choose) {
-                select(run.At<uint8_t>(mask) + at[1], loop.step(1), to + at[0], loop.step(0),
-                       &kLowest, 0, to + o, n);
-            } else {
-                add(to + at[0], loop.step(0), run.At<Half>(mask) + at[1], loop.step(1), to + o, n);
-            }
+        ParallelFor(pool, loop.elements(), 32768, [&](int64_t begin, int64_t end, int) {
+            loop.Run(begin, end, [&](const auto& at, int64_t o, int64_t n) {
+                if (choose) {
+                    select(run.At<uint8_t>(mask) + at[1], loop.step(1), to + at[0], loop.step(0),
+                           &kLowest, 0, to + o, n);
+                } else {
+                    add(to + at[0], loop.step(0), run.At<Half>(mask) + at[1], loop.step(1), to + o,
+                        n);
+                }
+            });
         });
     };
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Walks broadcast operands row by row: merged axes, one inner row with steps 0 or 1, split among
-// threads.
+// Walks broadcast operands row by row: merged axes, one inner row with steps 0 or 1.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <vector>
-
-#include "util/thread_pool.h"
 
 namespace jax_ane::software {
 
@@ -24,22 +23,17 @@ class BroadcastLoop {
     int step(int operand) const { return static_cast<int>(inner_[static_cast<size_t>(operand)]); }
     int64_t elements() const { return rows_ * row_; }
 
-    // fn(offsets of the operands, offset of the result, elements of the row).
+    // For elements [begin, end) of the result: fn(offsets of the operands, offset of the result,
+    // how many), each within one row.
     template <typename Fn>
-    void Run(ThreadPool* pool, Fn&& fn) const {
-        constexpr int64_t kGrain = 32768;  // elements worth waking a thread for
-        if (rows_ == 1) {
-            ParallelFor(pool, row_, kGrain, [&](int64_t begin, int64_t end, int) {
-                std::array<int64_t, kOperands> at{};
-                for (size_t o = 0; o < kOperands; ++o) at[o] = begin * inner_[o];
-                fn(at, begin, end - begin);
-            });
-            return;
+    void Run(int64_t begin, int64_t end, Fn&& fn) const {
+        for (int64_t row = begin / row_, at = begin % row_; begin < end; ++row, at = 0) {
+            const int64_t n = std::min(row_ - at, end - begin);
+            std::array<int64_t, kOperands> offsets = Offsets(row);
+            for (size_t o = 0; o < kOperands; ++o) offsets[o] += at * inner_[o];
+            fn(offsets, begin, n);
+            begin += n;
         }
-        const int64_t grain = row_ >= kGrain ? 1 : (kGrain + row_ - 1) / row_;
-        ParallelFor(pool, rows_, grain, [&](int64_t begin, int64_t end, int) {
-            for (int64_t r = begin; r < end; ++r) fn(Offsets(r), r * row_, row_);
-        });
     }
 
   private:

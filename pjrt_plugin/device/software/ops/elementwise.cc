@@ -21,20 +21,12 @@ bool InferBinary(OpContext& c, DType result) {
 bool InferArithmetic(OpContext& c) { return InferBinary(c, DType::kFp16); }
 bool InferCompare(OpContext& c) { return InferBinary(c, DType::kBool); }
 
-// Elements of a chunk of work that is worth waking a thread for, some microseconds.
-constexpr int64_t kChunk = 12288;
-
 Step PlanDirect(PlanContext& p, const DirectUnary& direct) {
     const Ref x = p.In("x"), out = p.Out();
-    const int64_t n = p.OutType().elements();
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
-        const Half* from = run.At<Half>(x);
-        Half* to = run.At<Half>(out);
-        ParallelFor(pool, n, kChunk, [&](int64_t begin, int64_t end, int) {
-            direct.kernel(from + begin, to + begin, end - begin, direct.a, direct.b);
-        });
-    };
+    return p.Elementwise([=](const Run& run, int64_t begin, int64_t end) {
+        direct.kernel(run.At<Half>(x) + begin, run.At<Half>(out) + begin, end - begin, direct.a,
+                      direct.b);
+    });
 }
 
 // square and relu in the exact mode: bit for bit what their tables hold, and several times faster.
@@ -42,18 +34,13 @@ Step PlanPlanar(PlanContext& p, bool square) {
     const BinaryOp op = square ? BinaryOp::kMul : BinaryOp::kMaximum;
     const BinaryFn kernel = p.kernels().binary[p.mode_index()][static_cast<int>(op)];
     const Ref x = p.In("x"), out = p.Out();
-    const int64_t n = p.OutType().elements();
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
+    return p.Elementwise([=](const Run& run, int64_t begin, int64_t end) {
         static constexpr Half kZero = 0;
-        const Half* from = run.At<Half>(x);
-        Half* to = run.At<Half>(out);
-        ParallelFor(pool, n, kChunk, [&](int64_t begin, int64_t end, int) {
-            // Of two zeros the maximum is its first operand, so that -0 becomes +0.
-            kernel(square ? from + begin : &kZero, square ? 1 : 0, from + begin, 1, to + begin,
-                   end - begin);
-        });
-    };
+        const Half* from = run.At<Half>(x) + begin;
+        // Of two zeros the maximum is its first operand, so that -0 becomes +0.
+        kernel(square ? from : &kZero, square ? 1 : 0, from, 1, run.At<Half>(out) + begin,
+               end - begin);
+    });
 }
 
 // In the fast mode by arithmetic where a kernel does it, else by the operation's table.
@@ -68,16 +55,10 @@ Step PlanTable(PlanContext& p, std::string_view op, const UnaryParameters& param
     p.Keep(table);
     const Half* entries = table->data();
     const Ref x = p.In("x"), out = p.Out();
-    const int64_t n = p.OutType().elements();
     const LookupFn lookup = p.kernels().lookup;
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
-        const Half* from = run.At<Half>(x);
-        Half* to = run.At<Half>(out);
-        ParallelFor(pool, n, kChunk, [&](int64_t begin, int64_t end, int) {
-            lookup(entries, from + begin, to + begin, end - begin);
-        });
-    };
+    return p.Elementwise([=](const Run& run, int64_t begin, int64_t end) {
+        lookup(entries, run.At<Half>(x) + begin, run.At<Half>(out) + begin, end - begin);
+    });
 }
 
 template <BinaryOp kOp>
@@ -98,15 +79,14 @@ Step PlanBinary(PlanContext& p) {
     const int64_t x_offset = x_view ? x_view->offset : 0;
     const int64_t y_offset = y_view ? y_view->offset : 0;
     const Ref x = p.In("x"), y = p.In("y"), out = p.Out();
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
+    return p.Elementwise([=](const Run& run, int64_t begin, int64_t end) {
         const Half* a = run.At<Half>(x) + x_offset;
         const Half* b = run.At<Half>(y) + y_offset;
         Half* to = run.At<Half>(out);
-        loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
+        loop.Run(begin, end, [&](const auto& at, int64_t o, int64_t n) {
             kernel(a + at[0], loop.step(0), b + at[1], loop.step(1), to + o, n);
         });
-    };
+    });
 }
 
 template <CompareOp kOp>
@@ -114,15 +94,14 @@ Step PlanCompare(PlanContext& p) {
     const CompareFn kernel = p.kernels().compare[static_cast<int>(kOp)];
     const BroadcastLoop loop(p.OutType().dims, {{&p.Dims("x")}, {&p.Dims("y")}});
     const Ref x = p.In("x"), y = p.In("y"), out = p.Out();
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
+    return p.Elementwise([=](const Run& run, int64_t begin, int64_t end) {
         const Half* a = run.At<Half>(x);
         const Half* b = run.At<Half>(y);
         uint8_t* to = run.At<uint8_t>(out);
-        loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
+        loop.Run(begin, end, [&](const auto& at, int64_t o, int64_t n) {
             kernel(a + at[0], loop.step(0), b + at[1], loop.step(1), to + o, n);
         });
-    };
+    });
 }
 
 bool InferSelect(OpContext& c) {
@@ -142,17 +121,16 @@ Step PlanSelect(PlanContext& p) {
     const SelectFn kernel = p.kernels().select;
     const BroadcastLoop loop(p.OutType().dims, {{&p.Dims("cond")}, {&p.Dims("a")}, {&p.Dims("b")}});
     const Ref cond = p.In("cond"), a = p.In("a"), b = p.In("b"), out = p.Out();
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
+    return p.Elementwise([=](const Run& run, int64_t begin, int64_t end) {
         const uint8_t* condition = run.At<uint8_t>(cond);
         const Half* yes = run.At<Half>(a);
         const Half* no = run.At<Half>(b);
         Half* to = run.At<Half>(out);
-        loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
+        loop.Run(begin, end, [&](const auto& at, int64_t o, int64_t n) {
             kernel(condition + at[0], loop.step(0), yes + at[1], loop.step(1), no + at[2],
                    loop.step(2), to + o, n);
         });
-    };
+    });
 }
 
 bool InferNot(OpContext& c) {
@@ -162,12 +140,11 @@ bool InferNot(OpContext& c) {
 
 Step PlanNot(PlanContext& p) {
     const Ref x = p.In("x"), out = p.Out();
-    const int64_t n = p.OutType().elements();
-    return [=](const Run& run) {
+    return p.Elementwise([=](const Run& run, int64_t begin, int64_t end) {
         const uint8_t* from = run.At<uint8_t>(x);
         uint8_t* to = run.At<uint8_t>(out);
-        for (int64_t i = 0; i < n; ++i) to[i] = from[i] == 0;
-    };
+        for (int64_t i = begin; i < end; ++i) to[i] = from[i] == 0;
+    });
 }
 
 bool InferUnary(OpContext& c) {
@@ -219,8 +196,8 @@ Step PlanUnary(PlanContext& p) {
     return PlanTable(p, op, parameters);
 }
 
-constexpr uint32_t kFlags = kInPlace;
-constexpr uint32_t kBinary = kInPlace | kWalks;
+constexpr uint32_t kFlags = kInPlace | kElementwise;
+constexpr uint32_t kBinary = kFlags | kWalks;
 constexpr NumericClass kExact = NumericClass::kBitExact;
 constexpr NumericClass kBounded = NumericClass::kBounded;
 constexpr NumericClass kUnknown = NumericClass::kUnknown;
@@ -234,12 +211,13 @@ const OpDef kOps[] = {
     {"minimum", "x,y", kExact, kBinary, InferArithmetic, PlanBinary<BinaryOp::kMinimum>},
     {"pow", "x,y", kBounded, kFlags, InferArithmetic, PlanBinary<BinaryOp::kPow>},
     {"floor_div", "x,y", kBounded, kFlags, InferArithmetic, PlanBinary<BinaryOp::kFloorDiv>},
-    {"equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kEqual>},
-    {"not_equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kNotEqual>},
-    {"less", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kLess>},
-    {"less_equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kLessEqual>},
-    {"greater", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kGreater>},
-    {"greater_equal", "x,y", kExact, kPlain, InferCompare, PlanCompare<CompareOp::kGreaterEqual>},
+    {"equal", "x,y", kExact, kElementwise, InferCompare, PlanCompare<CompareOp::kEqual>},
+    {"not_equal", "x,y", kExact, kElementwise, InferCompare, PlanCompare<CompareOp::kNotEqual>},
+    {"less", "x,y", kExact, kElementwise, InferCompare, PlanCompare<CompareOp::kLess>},
+    {"less_equal", "x,y", kExact, kElementwise, InferCompare, PlanCompare<CompareOp::kLessEqual>},
+    {"greater", "x,y", kExact, kElementwise, InferCompare, PlanCompare<CompareOp::kGreater>},
+    {"greater_equal", "x,y", kExact, kElementwise, InferCompare,
+     PlanCompare<CompareOp::kGreaterEqual>},
     {"select", "cond:b,a,b", kExact, kFlags, InferSelect, PlanSelect},
     {"logical_not", "x:b", kExact, kFlags, InferNot, PlanNot},
     {"abs", "x", kExact, kFlags, InferUnary, PlanUnary},

@@ -24,9 +24,8 @@ bool InferAnd(OpContext& c) {
 Step PlanAnd(PlanContext& p) {
     const BroadcastLoop loop(p.OutType().dims, {{&p.Dims("x")}, {&p.Dims("y")}});
     const Ref x = p.In("x"), y = p.In("y"), out = p.Out();
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
-        loop.Run(pool, [&](const auto& at, int64_t o, int64_t n) {
+    return p.Elementwise([=](const Run& run, int64_t begin, int64_t end) {
+        loop.Run(begin, end, [&](const auto& at, int64_t o, int64_t n) {
             const uint8_t* a = run.At<uint8_t>(x) + at[0];
             const uint8_t* b = run.At<uint8_t>(y) + at[1];
             uint8_t* to = run.At<uint8_t>(out) + o;
@@ -34,11 +33,11 @@ Step PlanAnd(PlanContext& p) {
                 to[i] = a[i * loop.step(0)] != 0 && b[i * loop.step(1)] != 0;
             }
         });
-    };
+    });
 }
 
 const OpDef kOps[] = {
-    {"logical_and", "x:b,y:b", NumericClass::kBitExact, kPlain, InferAnd, PlanAnd},
+    {"logical_and", "x:b,y:b", NumericClass::kBitExact, kElementwise, InferAnd, PlanAnd},
 };
 
 }  // namespace

@@ -104,6 +104,8 @@ struct Run {
 };
 
 using Step = std::function<void(const Run&)>;
+// Part of an elementwise operation: elements [begin, end) of its result.
+using RangeStep = std::function<void(const Run&, int64_t begin, int64_t end)>;
 
 class PlanContext : public OpContext {
   public:
@@ -120,6 +122,9 @@ class PlanContext : public OpContext {
         // How a value lies where it was not given dense memory; null for dense values. Its `locate`
         // is then that of the value behind it.
         std::function<const StridedView*(int value)> strided;
+        // Takes an elementwise operation's step, which the planner may run part by part between
+        // those of its neighbours.
+        std::function<void(int64_t elements, RangeStep step)> elementwise;
         // Keeps an object as long as the loaded program.
         std::function<void(std::shared_ptr<const void>)> keep;
     };
@@ -144,6 +149,12 @@ class PlanContext : public OpContext {
     const TensorType& OutType(size_t i = 0) const {
         return graph().values[static_cast<size_t>(node().results[i])].type;
     }
+    // What a plan with kElementwise returns: `step` covers the result's elements in any pieces and
+    // any order, and reads full-sized operands at those elements only.
+    Step Elementwise(RangeStep step) {
+        services_.elementwise(OutType().elements(), std::move(step));
+        return [](const Run&) {};
+    }
     Ref Scratch(size_t bytes) { return services_.scratch(bytes); }
     uint8_t* Hold(size_t bytes) { return services_.hold(bytes); }
     void Keep(std::shared_ptr<const void> object) { services_.keep(std::move(object)); }
@@ -159,12 +170,13 @@ class PlanContext : public OpContext {
 
 enum OpFlags : uint32_t {
     kPlain = 0,
-    kView = 1,        // the result is the operand `x` under another shape: no step runs
-    kInPlace = 2,     // the result may overwrite an operand of the same size
-    kConstexpr = 4,   // data in attributes; the result is a constant made at load
-    kJoins = 8,       // reads any strides in place
-    kWalks = 16,      // reads strides in place where rows are contiguous and nothing broadcasts
-    kMultiplies = 32  // reads any strides in place, and gathered rows on its left side
+    kView = 1,         // the result is the operand `x` under another shape: no step runs
+    kInPlace = 2,      // the result may overwrite an operand of the same size
+    kConstexpr = 4,    // data in attributes; the result is a constant made at load
+    kJoins = 8,        // reads any strides in place
+    kWalks = 16,       // reads strides in place where rows are contiguous and nothing broadcasts
+    kMultiplies = 32,  // reads any strides in place, and gathered rows on its left side
+    kElementwise = 64  // its plan goes through PlanContext::Elementwise
 };
 
 // `arguments` is a comma-separated list of `name` with suffixes: `?` optional, `!` constant, `*`
