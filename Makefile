@@ -9,7 +9,7 @@ PACKAGED := $(shell find jax_ane pjrt_plugin -type f \( -name '*.py' -o -name '*
               -o -name '*.json' -o -name 'exports.*' \)) CMakeLists.txt pyproject.toml
 CPP_FILES = $(shell find pjrt_plugin tests -name '*.cc' -o -name '*.h')
 
-.PHONY: demo test notebooks lint format test-cpp package clean
+.PHONY: demo test notebooks lint format test-cpp test-neon package clean
 demo: $(VENV)/.installed
 	$(BIN)/jax-ane demo
 
@@ -37,6 +37,16 @@ test-cpp: $(VENV)/.lint
 	  -DJAX_ANE_PYTHON_MODULE=OFF $(CMAKE_ARGS)
 	$(BIN)/cmake --build build/asan
 	$(BIN)/ctest --test-dir build/asan --output-on-failure --no-tests=error
+
+# The kernel tests for 64-bit Arm under an emulator; needs doctest, a cross compiler and qemu
+# (Debian: doctest-dev, g++-aarch64-linux-gnu, qemu-user). -O1: most of the time goes into building.
+test-neon: $(VENV)/.lint
+	$(BIN)/cmake -S . -B build/neon -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DCMAKE_BUILD_TYPE=None \
+	  -DCMAKE_CXX_FLAGS=-O1 -DJAX_ANE_CPP_TESTS=ON -DJAX_ANE_PYTHON_MODULE=OFF $(CMAKE_ARGS)
+	$(BIN)/cmake --build build/neon
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/jax_ane_tests \
+	  --source-file='*/kernels_test.cc,*/elementwise_test.cc,*/rows_test.cc'
 
 # An sdist, and a wheel built from it, in build/dist.
 package: $(VENV)/.lint

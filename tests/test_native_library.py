@@ -42,9 +42,12 @@ def test_library_exports_two_symbols():
 def test_kernels_for_an_instruction_set_share_no_code():
     # A weak symbol of such a file, an inline function say, may be the copy that the linker keeps
     # for every other file: its instructions would then run on machines that lack them. Unique
-    # symbols (u) are data, which the sanitizers keep of constants.
+    # symbols (u) are data, which the sanitizers keep of constants. In build/neon, for 64-bit Arm,
+    # these files are empty.
     objects = sorted(
-        path for path in BUILD.glob("**/*.o") if path.name.endswith(("_avx2.cc.o", "_avx512.cc.o"))
+        path
+        for path in BUILD.glob("**/*.o")
+        if path.name.endswith(("_avx2.cc.o", "_avx512.cc.o")) and BUILD / "neon" not in path.parents
     )
     if not objects:
         pytest.skip(f"no object files of *_avx2.cc or *_avx512.cc below {BUILD}")

@@ -63,10 +63,26 @@ const KernelTable& Avx512Kernels() {
 }
 #endif
 
+#if defined(__aarch64__)
+const KernelTable& NeonKernels() {
+    static const KernelTable table = [] {
+        KernelTable t = ReferenceKernels();
+        t.isa = "neon";
+        FillNeonGemm(t);
+        FillNeonElementwise(t);
+        return t;
+    }();
+    return table;
+}
+#endif
+
 const Isa kIsas[] = {
 #if defined(__x86_64__)
     {"avx512", HasAvx512, Avx512Kernels},
     {"avx2", HasAvx2, Avx2Kernels},
+#endif
+#if defined(__aarch64__)
+    {"neon", [] { return true; }, NeonKernels},
 #endif
     {"scalar", [] { return true; }, ReferenceKernels},
 };

@@ -4,9 +4,7 @@
 
 #include <immintrin.h>
 
-#include <algorithm>
-
-#include "util/half.h"
+#include "device/software/kernels/transpose_blocks.h"
 
 // Internal linkage, as in gemm_blocked.h: no linker may mix instruction sets.
 namespace jax_ane::software {
@@ -35,24 +33,9 @@ inline void TransposeBlock(const Half* x, int64_t x_stride, Half* out, int64_t o
     }
 }
 
-// out[j * out_stride + i] = x[i * x_stride + j] for i < rows, j < columns.
 inline void TransposeHalves(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,
                             int64_t rows, int64_t columns) {
-    const int64_t whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
-    constexpr int64_t kBlock = 64;  // columns at a time, so that the rows written stay in L1
-    for (int64_t j0 = 0; j0 < whole_columns; j0 += kBlock) {
-        const int64_t j1 = std::min(whole_columns, j0 + kBlock);
-        for (int64_t i = 0; i < whole_rows; i += 8) {
-            for (int64_t j = j0; j < j1; j += 8) {
-                TransposeBlock(x + i * x_stride + j, x_stride, out + j * out_stride + i,
-                               out_stride);
-            }
-        }
-    }
-    for (int64_t i = 0; i < rows; ++i) {
-        const int64_t first = i < whole_rows ? whole_columns : 0;
-        for (int64_t j = first; j < columns; ++j) out[j * out_stride + i] = x[i * x_stride + j];
-    }
+    TransposeByBlocks<TransposeBlock>(x, x_stride, out, out_stride, rows, columns);
 }
 
 }  // namespace

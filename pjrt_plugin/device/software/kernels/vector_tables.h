@@ -11,5 +11,7 @@ void FillAvx2Gemm(KernelTable& table);
 void FillAvx512Gemm(KernelTable& table);
 void FillAvx2Elementwise(KernelTable& table);
 void FillAvx512Elementwise(KernelTable& table);
+void FillNeonGemm(KernelTable& table);
+void FillNeonElementwise(KernelTable& table);
 
 }  // namespace jax_ane::software
