@@ -9,7 +9,7 @@ PACKAGED := $(shell find jax_ane pjrt_plugin -type f \( -name '*.py' -o -name '*
               -o -name '*.json' -o -name 'exports.*' \)) CMakeLists.txt pyproject.toml
 CPP_FILES = $(shell find pjrt_plugin tests -name '*.cc' -o -name '*.h')
 
-.PHONY: demo test notebooks lint format test-cpp test-neon package clean
+.PHONY: demo test notebooks lint format test-cpp test-neon fuzz package clean
 demo: $(VENV)/.installed
 	$(BIN)/jax-ane demo
 
@@ -47,6 +47,27 @@ test-neon: $(VENV)/.lint
 	$(BIN)/cmake --build build/neon
 	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/jax_ane_tests \
 	  --source-file='*/kernels_test.cc,*/elementwise_test.cc,*/rows_test.cc'
+
+# The fuzz targets (MIL text; programs of a grammar, evaluated; blob files) for FUZZ_SECONDS in all,
+# half of it on the programs; needs clang with libFuzzer. Findings are left in build/fuzz.
+FUZZ_SECONDS ?= 120
+CLANGXX ?= clang++
+FUZZ = cd build/fuzz && ASAN_OPTIONS=allocator_may_return_null=1
+FUZZ_FLAGS = -rss_limit_mb=2048 -timeout=20 -verbosity=0 -print_final_stats=1
+CORPUS = $(abspath tests/fuzz/corpus)
+fuzz: $(VENV)/.lint
+	$(BIN)/cmake -S . -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DCMAKE_CXX_COMPILER=$(CLANGXX) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DJAX_ANE_FUZZ=ON \
+	  -DJAX_ANE_PYTHON_MODULE=OFF
+	$(BIN)/cmake --build build/fuzz
+	mkdir -p build/fuzz/found/mil build/fuzz/found/program build/fuzz/found/blob
+	($(FUZZ) ./fuzz_program -len_control=0 -max_len=600 $(FUZZ_FLAGS) \
+	  -max_total_time=$$(($(FUZZ_SECONDS) / 2)) found/program $(CORPUS)/program) & program=$$!; \
+	($(FUZZ) ./fuzz_mil -dict=$(abspath tests/fuzz/mil.dict) -max_len=4000 $(FUZZ_FLAGS) \
+	  -max_total_time=$$(($(FUZZ_SECONDS) / 4)) found/mil $(CORPUS)/mil) && \
+	($(FUZZ) ./fuzz_blob -max_len=2000 $(FUZZ_FLAGS) \
+	  -max_total_time=$$(($(FUZZ_SECONDS) / 4)) found/blob $(CORPUS)/blob); \
+	others=$$?; wait $$program && exit $$others
 
 # An sdist, and a wheel built from it, in build/dist.
 package: $(VENV)/.lint

@@ -35,6 +35,13 @@ struct Neon {
     static Sum LoadSum(const int32_t* p) { return vld1q_s32(p); }
     static void StoreSum(int32_t* p, Sum s) { vst1q_s32(p, s); }
     static Sum ZeroSum() { return vdupq_n_s32(0); }
+    static Float AddF(Float a, Float b) { return vaddq_f32(a, b); }
+    static Float SubF(Float a, Float b) { return vsubq_f32(a, b); }
+    static Float LoadUnaligned(const float* p) { return vld1q_f32(p); }
+    static Float WidenUnaligned(const Half* p) { return Widen(p); }
+    static void NarrowUnaligned(Float f, Half* p) {
+        vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(f)));
+    }
     static Float Widen(const Half* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
     static void Prefetch(const Half* p) { __builtin_prefetch(p); }
     static Exponents LoadExponents(const int8_t* p) {

@@ -13,13 +13,13 @@ namespace jax_ane::software::vectors {
 namespace {
 
 // c0 + x * (c1 + x * (c2 + ...)).
-template <typename Isa>
-inline typename Isa::Float Horner(typename Isa::Float, float last) {
-    return Isa::SplatF(last);
-}
 template <typename Isa, typename... Rest>
 inline typename Isa::Float Horner(typename Isa::Float x, float first, Rest... rest) {
-    return Isa::Fma(Horner<Isa>(x, rest...), x, Isa::SplatF(first));
+    if constexpr (sizeof...(rest) == 0) {
+        return Isa::SplatF(first);
+    } else {
+        return Isa::Fma(Horner<Isa>(x, rest...), x, Isa::SplatF(first));
+    }
 }
 
 inline constexpr float kLog2e = 1.44269504f;
