@@ -83,7 +83,7 @@ uint64_t ReadStreams(const char* data, size_t bytes) {
     for (size_t at = 0; at < each; at += kLine) {
         for (size_t s = 0; s < kStreams; ++s) {
             const char* line = data + s * each + at;
-            __builtin_prefetch(line + 16 * kLine);
+            __builtin_prefetch(line + 8 * kLine);
             uint64_t word;
             std::memcpy(&word, line, sizeof word);
             sum[s] += word;

@@ -10,6 +10,7 @@
 
 #include "device/software/arena.h"
 #include "device/software/layouts.h"
+#include "util/aligned_memory.h"
 
 namespace jax_ane::software {
 
@@ -115,12 +116,12 @@ Planner::Planner(const Graph& graph, const device::ProgramAttributes& attributes
 }
 
 uint8_t* Planner::Hold(size_t bytes) {
-    const size_t rounded = (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
-    void* memory = std::aligned_alloc(64, rounded);
+    std::shared_ptr<void> memory = AllocateAligned(bytes);
     if (memory == nullptr) throw std::bad_alloc();
-    plan_.kept.emplace_back(memory, std::free);
-    plan_.held_bytes += rounded;
-    return static_cast<uint8_t*>(memory);
+    plan_.held_bytes += (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
+    auto* data = static_cast<uint8_t*>(memory.get());
+    plan_.kept.push_back(std::move(memory));
+    return data;
 }
 
 Ref Planner::Locate(int v) {

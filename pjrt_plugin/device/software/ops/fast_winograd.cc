@@ -4,7 +4,8 @@
 #include "device/software/ops/fast_winograd.h"
 
 #include <algorithm>
-#include <cstdlib>
+
+#include "util/aligned_memory.h"
 
 namespace jax_ane::software {
 namespace {
@@ -58,7 +59,7 @@ std::shared_ptr<const void> PackWeights(const Form& f, const Half* b) {
     const int64_t k = f.w.channels, n = f.g.n;
     std::vector<Half> u(static_cast<size_t>(kPoints * k * n));
     TransformWeights(f.g, b, k, u.data());
-    std::shared_ptr<void> packed(std::aligned_alloc(64, f.packed_bytes * kPoints), std::free);
+    std::shared_ptr<void> packed = AllocateAligned(f.packed_bytes * kPoints);
     if (packed == nullptr) return nullptr;
     for (int64_t i = 0; i < kPoints; ++i) {
         auto* to = static_cast<uint8_t*>(packed.get()) + static_cast<size_t>(i) * f.packed_bytes;

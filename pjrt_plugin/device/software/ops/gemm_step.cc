@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device/software/ops/gemm_step.h"
 
-#include <cstdlib>
 #include <numeric>
+
+#include "util/aligned_memory.h"
 
 namespace jax_ane::software {
 namespace {
@@ -24,7 +25,7 @@ GemmArgs Arguments(const GemmPlan& g, const Run& run, size_t batch) {
 // Packs the right-hand side into memory of its own.
 std::shared_ptr<const void> Pack(const GemmKernel& kernel, const GemmPlan& g, const Half* data,
                                  size_t bytes, ThreadPool* pool) {
-    std::shared_ptr<void> memory(std::aligned_alloc(64, (bytes + 63) / 64 * 64), std::free);
+    std::shared_ptr<void> memory = AllocateAligned(bytes);
     if (memory == nullptr) return nullptr;
     kernel.pack_b({data, g.b_row_stride, g.b_column_stride}, g.n, g.k, memory.get(), pool);
     return memory;
