@@ -145,17 +145,46 @@ enum class Affine { kNone, kGamma, kBoth };
 // Rows up to here are kept as float32 on the stack, 16 KiB.
 inline constexpr int64_t kNormScratch = 4096;
 
-// `first` reads the row for the first time and `again` later on.
-template <typename Isa, Affine kAffine, typename First, typename Again>
-void NormRow(const NormArgs& g, const First& first, const Again& again, Half* out, int64_t n) {
+// Sums of a row's differences to `shift` and of their squares.
+template <typename Isa, typename Source>
+inline void Moments(const Source& source, int64_t n, float shift, float* sum, float* squares) {
     using F = typename Isa::Float;
-    const float mean = SumRow<Isa>(first, n, [](F v) { return v; }) / static_cast<float>(n);
-    const F center = Isa::SplatF(g.center ? mean : 0.0f);
-    float squares = SumRow<Isa>(again, n, [&](F v) {
-        const F d = Isa::SubF(v, center);
-        return Isa::MulF(d, d);
-    });
-    if (g.center) squares /= static_cast<float>(n);
+    constexpr int64_t kLanes = Isa::kLanes;
+    const F center = Isa::SplatF(shift);
+    F sums[2] = {Isa::Zero(), Isa::Zero()}, squared[2] = {Isa::Zero(), Isa::Zero()};
+    int64_t i = 0;
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+        for (int j = 0; j < 2; ++j) {
+            const F d = Isa::SubF(source(i + j * kLanes, kLanes), center);
+            sums[j] = Isa::AddF(sums[j], d);
+            squared[j] = Isa::Fma(d, d, squared[j]);
+        }
+    }
+    for (; i < n; i += kLanes) {
+        const int64_t count = std::min<int64_t>(kLanes, n - i);
+        const F factors = Isa::LoadF(kLaneFactors + 16 - count);
+        const F d = Isa::MulF(Isa::SubF(source(i, count), center), factors);
+        sums[0] = Isa::AddF(sums[0], d);
+        squared[0] = Isa::Fma(d, d, squared[0]);
+    }
+    *sum = Isa::SumLanes(Isa::AddF(sums[0], sums[1]));
+    *squares = Isa::SumLanes(Isa::AddF(squared[0], squared[1]));
+}
+
+// `first` reads the row for the first time and `again` later on. One pass for both moments: taken
+// from the row's own first value, the sums do not cancel for rows far from zero.
+template <typename Isa, Affine kAffine, typename First, typename Again>
+void NormRow(const NormArgs& g, const First& first, const Again& again, float shift, Half* out,
+             int64_t n) {
+    using F = typename Isa::Float;
+    float sum, squares, mean = 0;
+    Moments<Isa>(first, n, g.center ? shift : 0.0f, &sum, &squares);
+    if (g.center) {
+        const float offset = sum / static_cast<float>(n);
+        mean = shift + offset;
+        squares = std::max(squares / static_cast<float>(n) - offset * offset, 0.0f);
+    }
+    const F center = Isa::SplatF(mean);
     const F scale = Isa::SplatF(1 / std::sqrt(squares + g.epsilon));
     ForVectors<Isa>(n, [&](int64_t i, int64_t count) {
         F y = Isa::MulF(Isa::SubF(again(i, count), center), scale);
@@ -175,10 +204,12 @@ template <typename Isa, Affine kAffine>
 void NormRowsOf(const NormArgs& args, const Half* x, Half* out, int64_t rows, int64_t n) {
     alignas(64) float row[kNormScratch];
     for (int64_t r = 0; r < rows; ++r, x += n, out += n) {
+        const float shift = HalfToFloat(x[0]);
         if (n <= kNormScratch) {
-            NormRow<Isa, kAffine>(args, FromHalvesKept<Isa>{x, row}, FromFloats<Isa>{row}, out, n);
+            NormRow<Isa, kAffine>(args, FromHalvesKept<Isa>{x, row}, FromFloats<Isa>{row}, shift,
+                                  out, n);
         } else {
-            NormRow<Isa, kAffine>(args, FromHalves<Isa>{x}, FromHalves<Isa>{x}, out, n);
+            NormRow<Isa, kAffine>(args, FromHalves<Isa>{x}, FromHalves<Isa>{x}, shift, out, n);
         }
     }
 }
