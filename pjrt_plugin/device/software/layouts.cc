@@ -160,12 +160,16 @@ void LayoutFinder::ProposeRows(const GraphNode& node) {
     At(node.results[0]) = {first.root, {{}, 0, std::move(rows)}, false};
 }
 
-// Whether a reader can do with rows that are not dense and nothing to broadcast.
+// Whether a reader can do with rows that are not dense and nothing to broadcast. The rows run along
+// the last axis that has more than one element.
 bool LayoutFinder::WalksRows(const GraphNode& reader, int v) const {
     const Dims& dims = DimsOf(v);
     const StridedView& view = layouts_[static_cast<size_t>(v)].view;
-    return view.rows == nullptr && !dims.empty() && dims == DimsOf(reader.results[0]) &&
-           (view.strides.back() == 1 || dims.back() == 1);
+    if (view.rows != nullptr || dims != DimsOf(reader.results[0])) return false;
+    for (size_t i = dims.size(); i-- > 0;) {
+        if (dims[i] != 1) return view.strides[i] == 1;
+    }
+    return true;
 }
 
 // Whether a reader is a product that takes gathered rows: as its left side, against one right side.
