@@ -8,6 +8,8 @@ import pytest
 from jax import lax
 from parity_tools import check_exact, check_parity, normal
 
+import jax_ane
+
 # name: (lhs shape, rhs shape, options of conv_general_dilated)
 FORMS = {
     "nhwc": ((2, 9, 8, 3), (3, 3, 3, 5), {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}),
@@ -36,6 +38,12 @@ FORMS = {
         (2, 8, 7, 6), (3, 3, 2, 9),
         {"feature_group_count": 3, "dimension_numbers": ("NHWC", "HWIO", "NHWC")}),
     "depthwise": ((2, 6, 8, 7), (6, 1, 3, 3), {"feature_group_count": 6}),
+    "depthwise_wide": (
+        (2, 9, 8, 40), (5, 7, 1, 40),
+        {"feature_group_count": 40, "dimension_numbers": ("NHWC", "HWIO", "NHWC"),
+         "strides": (2, 1), "rhs_dilation": (1, 2)}),
+    "depthwise_line": ((2, 6, 12), (6, 1, 4), {"feature_group_count": 6}),
+    "depthwise_volume": ((1, 6, 4, 5, 3), (6, 1, 2, 3, 2), {"feature_group_count": 6}),
     "depthwise_multiplied": ((2, 4, 8, 7), (8, 1, 3, 3), {"feature_group_count": 4}),
     "batch_grouped": ((4, 3, 8, 7), (6, 3, 3, 3), {"batch_group_count": 2}),
     "batch_grouped_whole": ((4, 3, 6, 6), (8, 3, 5, 5), {"batch_group_count": 4,
@@ -94,6 +102,15 @@ def test_convolution_second_gradients(name):
         return (jax.grad(lambda x: (fn(x, w) ** 2).mean())(x) ** 2).sum() * 100
 
     check_parity(jax.grad(slope, argnums=1), x, w, tolerance=2e-2, placements=("auto",))
+
+
+def test_depthwise_convolution_is_not_a_product_of_one_column():
+    fn, x, w = convolution("depthwise_wide")
+    explained = jax_ane.explain(fn, x, w)
+    (program,) = explained.programs
+    assert "matmul" not in program.text
+    # 35 taps: as many products, one addition less.
+    assert program.text.count(" mul(") == program.text.count(" add(") + 1 == 35
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])

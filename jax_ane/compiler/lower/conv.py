@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lowering of `convolution`: gathered taps and one matmul.
+"""Lowering of `convolution`: gathered taps and one matmul, or taps by elementwise arithmetic.
 
 No chip is sure to take run-time weights in `conv` beyond batch 1 and one group, and in training
 every weight is a run-time value, so a convolution becomes the same contraction in two steps: slices
 of the padded input, one per tap, side by side (the patches), and a matmul with the weights.
 
-Three forms, chosen by which moves the least data:
+Four forms, chosen by which moves the least data:
 
 * rows: patches [batch * out, taps * features] @ weights [taps * features, out features]
 * columns: weights [out features, taps * features] @ patches [batch, taps * features, out], for
   data that has its features before the spatial axes (NCHW)
 * outputs: for weight gradients, whose window is as large as an image and whose output is small:
   one slice per *output* position instead of per tap
+* channels: for one feature a group (depthwise), where a matmul would have one column: slices times
+  weights, added in pairs, so that fp16 rounds each output log2(taps) times and not taps times
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jax_ane.compiler import mil
 from jax_ane.compiler.graph import Op
@@ -103,6 +105,8 @@ def lower_convolution(context: Context, op: Op) -> mil.Value:
     conv = _Conv(context, op)
     if math.prod(conv.window) > math.prod(conv.out_spatial):
         return conv.by_outputs()
+    if conv.is_depthwise:
+        return conv.by_channels()
     batch, feature, *spatial = conv.spec.lhs_axes
     out_batch, out_feature, *out_spatial = conv.spec.out_axes
     channels_first = max(batch, feature) < min(spatial, default=9) and batch < feature
@@ -130,6 +134,7 @@ class _Conv:
         self.window = tuple(rhs[a] for a in spec.rhs_axes[2:])
         self.out_spatial = tuple(out[a] for a in spec.out_axes[2:])
         self.groups = max(spec.feature_groups, spec.batch_groups)
+        self.is_depthwise = 1 < spec.feature_groups == self.features == self.out_features
 
     # -- operands ----------------------------------------------------------------
 
@@ -166,9 +171,8 @@ class _Conv:
         scale: Sequence[int],
         size: Sequence[int],
         stride: Sequence[int],
-        axis: int,
-    ) -> mil.Value:
-        """Slices the spatial axes (from axis `first`) once per offset and joins along `axis`."""
+    ) -> list[mil.Value]:
+        """Slices the spatial axes (from axis `first`) once per offset."""
         pieces = []
         for offset in offsets:
             begin, extent, step = [0] * len(held.shape), list(held.shape), [1] * len(held.shape)
@@ -176,23 +180,18 @@ class _Conv:
                 begin[first + i], extent[first + i] = o * s, size[i]
                 step[first + i] = stride[i]
             pieces.append(self.context.slice(held, begin, extent, step))
-        return self.context.concat(pieces, axis)
+        return pieces
 
-    # -- the three forms ---------------------------------------------------------
+    # -- the four forms ---------------------------------------------------------
 
     def by_rows(self) -> mil.Value:
         context, spec = self.context, self.spec
         batch, feature, *spatial = spec.lhs_axes
         held = self.lhs((batch, *spatial, feature))
-        patches = self.windows(
-            held,
-            1,
-            self.taps(),
-            spec.rhs_dilation,
-            self.out_spatial,
-            spec.strides,
-            len(held.shape) - 1,
+        pieces = self.windows(
+            held, 1, self.taps(), spec.rhs_dilation, self.out_spatial, spec.strides
         )
+        patches = context.concat(pieces, len(held.shape) - 1)
         taps, rows = math.prod(self.window), math.prod(self.out_spatial)
         x = context.reshape(patches, (1, self.batch * rows, taps * self.features))
         if self.groups == 1:
@@ -207,9 +206,10 @@ class _Conv:
         context, spec = self.context, self.spec
         batch, feature, *spatial = spec.lhs_axes
         held = self.lhs((batch, feature, *spatial))
-        patches = self.windows(
-            held, 2, self.taps(), spec.rhs_dilation, self.out_spatial, spec.strides, 1
+        pieces = self.windows(
+            held, 2, self.taps(), spec.rhs_dilation, self.out_spatial, spec.strides
         )
+        patches = context.concat(pieces, 1)
         depth = math.prod(self.window) * self.features
         y = context.reshape(patches, (self.batch, depth, math.prod(self.out_spatial)))
         x = context.reshape(self.rhs("osi"), (1, self.out_features, depth))
@@ -228,15 +228,8 @@ class _Conv:
         ]
         if any(spec.reversal):
             held, starts = self._flipped(held, starts)
-        patches = self.windows(
-            held,
-            1,
-            starts,
-            (1,) * spec.rank,
-            self.window,
-            spec.rhs_dilation,
-            len(held.shape) - 1,
-        )
+        pieces = self.windows(held, 1, starts, (1,) * spec.rank, self.window, spec.rhs_dilation)
+        patches = context.concat(pieces, len(held.shape) - 1)
         depth, count = self.features * math.prod(self.window), len(positions)
         weights = self.rhs("iso")
         if self.groups == 1:
@@ -249,7 +242,33 @@ class _Conv:
         shaped = context.reshape(product, (*self.out_spatial, rows, self.out_features))
         return self._to_output(shaped, ["s", "b", "o"])
 
+    def by_channels(self) -> mil.Value:
+        context, spec = self.context, self.spec
+        batch, feature, *spatial = spec.lhs_axes
+        held = self.lhs((batch, *spatial, feature))
+        pieces = self.windows(
+            held, 1, self.taps(), spec.rhs_dilation, self.out_spatial, spec.strides
+        )
+        weights = context.reshape(self.rhs("sio"), (len(pieces), self.features))
+
+        def product(tap: int) -> mil.Value:
+            row = context.slice(weights, (tap, 0), (1, self.features))
+            scale = context.reshape(row, (1,) * (len(held.shape) - 1) + (self.features,))
+            return context.op("mul", {"x": pieces[tap], "y": scale})
+
+        total = self._pairwise_sum(product, 0, len(pieces))
+        return self._to_output(total, ["b", "s", "o"])
+
     # -- pieces ------------------------------------------------------------------
+
+    def _pairwise_sum(self, term: Callable[[int], mil.Value], begin: int, end: int) -> mil.Value:
+        """Adds terms [begin, end), each written only when it is needed: few are alive at once."""
+        if end - begin == 1:
+            return term(begin)
+        middle = (begin + end + 1) // 2
+        x = self._pairwise_sum(term, begin, middle)
+        y = self._pairwise_sum(term, middle, end)
+        return self.context.op("add", {"x": x, "y": y})
 
     def _weights_matrix(self) -> mil.Value:
         depth = math.prod(self.window) * self.in_features
