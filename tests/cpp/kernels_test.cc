@@ -162,6 +162,61 @@ TEST_CASE("fast products are within float32's rounding") {
     }
 }
 
+// Taps at several offsets, some of them odd, and every length of tail.
+TEST_CASE("sums over taps equal the rule and float32's") {
+    constexpr int64_t kTaps = 12, kReach = 90;
+    // Masks as above; the last ones leave the quick range by size, by overflow, by exponent 31.
+    for (Half mask : {Half{0xB7FF}, Half{0x9FFF}, Half{0xC3FF}, Half{0xDFFF}, Half{0xFFFF}}) {
+        const auto weights = RandomBits(kTaps, 4, mask);
+        std::vector<int64_t> offsets;
+        for (int64_t t = 0; t < kTaps; ++t) offsets.push_back(t * 7 % kReach);
+        for (int64_t n : {1, 2, 7, 8, 15, 16, 31, 33, 63, 64, 65, 130, 257}) {
+            const auto x = RandomBits(static_cast<size_t>(n + kReach + kTapSlack), 5, mask);
+            TapSumArgs g;
+            g.x = x.data();
+            for (Half h : x) g.max_bits = std::max<uint16_t>(g.max_bits, h & 0x7FFF);
+            g.offsets = offsets.data();
+            g.weights = weights.data();
+            g.taps = kTaps;
+            g.bias = RandomBits(1, 6, mask)[0];
+            g.n = n;
+            std::vector<Half> expected;
+            for (int64_t i = 0; i < n; ++i) {
+                MacAccumulator sum(MacStart(g.bias));
+                for (int64_t t = 0; t < kTaps; ++t) {
+                    sum.Add(MacProduct(DecodeMac(weights[static_cast<size_t>(t)]),
+                                       DecodeMac(g.x[offsets[static_cast<size_t>(t)] + i])));
+                }
+                expected.push_back(sum.ToHalf());
+            }
+            for (const KernelTable* table : AllTables()) {
+                std::vector<Half> out(static_cast<size_t>(n) + 1, Half{0x1234});
+                g.out = out.data();
+                table->tap_sum[static_cast<int>(kExact)](g);
+                CHECK(out.back() == 0x1234);
+                out.pop_back();
+                CHECK(out == expected);
+                if (mask == 0xFFFF) continue;  // infinities and NaN, which float32 means otherwise
+                g.out = out.data();
+                table->tap_sum[static_cast<int>(NumericsMode::kFast)](g);
+                for (int64_t i = 0; i < n; ++i) {
+                    double sum = HalfToDouble(g.bias), size = std::fabs(sum);
+                    for (int64_t t = 0; t < kTaps; ++t) {
+                        const double term = HalfToDouble(weights[static_cast<size_t>(t)]) *
+                                            HalfToDouble(g.x[offsets[static_cast<size_t>(t)] + i]);
+                        sum += term;
+                        size += std::fabs(term);
+                    }
+                    const double got = HalfToDouble(out[static_cast<size_t>(i)]);
+                    const double bound =
+                        std::fabs(sum) * 0x1p-11 + 0x1p-25 + size * kTaps * 0x1p-24;
+                    CHECK((std::fabs(got - sum) <= bound || std::fabs(sum) > 65000));
+                }
+            }
+        }
+    }
+}
+
 TEST_CASE("planar addition rounds the exact sum, ties away") {
     const auto a = RandomBits(200000, 4, 0xFBFF), b = RandomBits(200000, 5, 0xFBFF);
     for (size_t i = 0; i < a.size(); ++i) {

@@ -37,6 +37,11 @@ inline float DropThreshold(Half a) {
     return least <= -14 ? 0.0f : std::bit_cast<float>((least + 127) << 23);
 }
 
+// The next float away from zero; zero stays.
+inline float AwayFromZero(float value) {
+    return value == 0 ? value : std::bit_cast<float>(std::bit_cast<uint32_t>(value) + 1);
+}
+
 template <bool kExact>
 DirectA PackDirectA(const GemmArgs& g, int64_t pass_rows) {
     DirectA a;
@@ -54,10 +59,8 @@ DirectA PackDirectA(const GemmArgs& g, int64_t pass_rows) {
                     values[k * rows] = HalfToFloat(h);
                     continue;
                 }
-                const float scaled = MacFloat(h) * 65536.0f;
                 const bool nonzero = (h & 0x7FFF) != 0;
-                values[k * rows] =
-                    std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) + (nonzero ? 1 : 0));
+                values[k * rows] = AwayFromZero(MacFloat(h) * 65536.0f);
                 thresholds[k * rows] = DropThreshold(h);
                 square += MacFloat(h) * MacFloat(h);
                 if (nonzero) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The GEMM entries of the kernel table: packing ahead, and the choice between the direct form (a
-// few rows, packed right-hand side) and the blocked one.
+// The GEMM entries of the kernel table, and those that go by its steps: packing ahead, and the
+// choice between the direct form (a few rows, packed right-hand side) and the blocked one.
 #pragma once
 
 #include "device/software/kernels/gemm_direct.h"
+#include "device/software/kernels/taps_vector.h"
 #include "device/software/kernels/winograd.h"
 
 namespace jax_ane::software::blocked {
@@ -80,6 +81,7 @@ void Fill(KernelTable& table) {
     table.gemm[static_cast<int>(NumericsMode::kFast)] = {ScratchBytes<Isa>, PackedBytes,
                                                          PackPanels<Isa>, RunFast<Isa>};
     winograd::Fill<winograd::Vector<Isa>>(table);
+    FillTaps<Isa>(table);
 }
 
 }  // namespace

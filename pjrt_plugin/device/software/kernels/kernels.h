@@ -171,6 +171,24 @@ using WinogradInputFn = void (*)(const Half* const* pixels, int64_t channels, Ha
 using WinogradOutputFn = void (*)(const float* m, int64_t stride, int64_t channels,
                                   Half* const* out);
 
+// ---- Depthwise convolution
+
+// out[i] = bias + sum over t < taps of weights[t] * x[offsets[t] + i], for i < n. x must be
+// readable for kTapSlack elements beyond the last one used.
+struct TapSumArgs {
+    const Half* x = nullptr;
+    uint16_t max_bits = 0;  // largest magnitude in x, as bits
+    const int64_t* offsets = nullptr;
+    const Half* weights = nullptr;
+    int64_t taps = 0;  // at most kMaxTaps
+    Half bias = 0;
+    int64_t n = 0;
+    Half* out = nullptr;
+};
+inline constexpr int64_t kTapSlack = 64;
+inline constexpr int64_t kMaxTaps = 256;
+using TapSumFn = void (*)(const TapSumArgs& args);
+
 struct KernelTable {
     const char* isa = "scalar";
     GemmKernel gemm[kNumericsModes];
@@ -186,6 +204,7 @@ struct KernelTable {
     HalfToFloatFn half_to_float;
     FloatToHalfFn float_to_half;
     Transpose16Fn transpose16;
+    TapSumFn tap_sum[kNumericsModes];
     WinogradInputFn winograd_input;  // null where right sides are not packed ahead
     WinogradOutputFn winograd_output;
 };

@@ -11,6 +11,10 @@ void FillReferenceElementwise(KernelTable& table);
 void FillReferenceReduce(KernelTable& table);
 void FillReferenceRows(KernelTable& table);
 void FillReferenceMovement(KernelTable& table);
+void FillReferenceTaps(KernelTable& table);
+
+// The exact sums whatever x holds.
+void ExactTapSum(const TapSumArgs& args);
 
 // The last step of a compound reduction: `sum` of the terms, `shift` taken off the exponents.
 float FinishFloatReduce(FloatReduceOp op, float sum, float shift, int64_t n);

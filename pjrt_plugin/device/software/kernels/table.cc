@@ -14,6 +14,7 @@ const KernelTable& ReferenceKernels() {
         FillReferenceReduce(t);
         FillReferenceRows(t);
         FillReferenceMovement(t);
+        FillReferenceTaps(t);
         return t;
     }();
     return table;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions as GEMM over gathered taps: [Cout/g, Cin/g*kH*kW] x [Cin/g*kH*kW, outputs], channels
-// outermost in K.
+// Convolutions: which there are, and which way each is computed.
 #include "device/software/ops/conv.h"
 
 #include <algorithm>
 
 #include "device/software/ops/conv3d.h"
 #include "device/software/ops/conv_step.h"
+#include "device/software/ops/depthwise.h"
 #include "device/software/ops/int8_step.h"
 #include "device/software/ops/window.h"
 
@@ -124,6 +124,7 @@ Step PlanConv(PlanContext& p) {
     if (Step step = PlanInt8(p)) return step;
     ConvShape s;
     ReadConv(p, &s);
+    if (IsDepthwise(s)) return PlanDepthwise(p, s, p.In("weight"));
     return UsesWinograd(p, s) ? PlanWinograd(p, s) : PlanDirectConv(p, s, p.In("weight"));
 }
 
