@@ -5,8 +5,8 @@
 
 #include "device/software/ops/broadcast.h"
 #include "device/software/ops/gemm_step.h"
+#include "device/software/ops/softmax.h"
 #include "device/software/ops/strided_copy.h"
-#include "device/software/unary.h"
 
 namespace jax_ane::software {
 namespace {
@@ -146,55 +146,26 @@ GemmPlan Product(Ref a, Ref b, Ref c, int64_t batches, int64_t m, int64_t n, int
     return g;
 }
 
-// Adds an fp16 mask to the scores, or sets those whose bool mask is false to the lowest number.
-Step PlanMask(PlanContext& p, const Dims& dims, Ref scores) {
+// Adds an fp16 mask to elements of the scores, or sets those whose bool mask is false to the lowest
+// number.
+RangeStep PlanMask(PlanContext& p, const Dims& dims, Ref scores) {
     const bool choose = p.Type("attn_mask").dtype == DType::kBool;
     const BroadcastLoop loop(dims, {{&dims}, {&p.Dims("attn_mask")}});
     const BinaryFn add = p.kernels().binary[p.mode_index()][static_cast<int>(BinaryOp::kAdd)];
     const SelectFn select = p.kernels().select;
     const Ref mask = p.In("attn_mask");
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
+    return [=](const Run& run, int64_t begin, int64_t end) {
         constexpr Half kLowest = 0xFBFF;
         Half* to = run.At<Half>(scores);
-        ParallelFor(pool, loop.elements(), 32768, [&](int64_t begin, int64_t end, int) {
-            loop.Run(begin, end, [&](const auto& at, int64_t o, int64_t n) {
-                if (choose) {
-                    select(run.At<uint8_t>(mask) + at[1], loop.step(1), to + at[0], loop.step(0),
-                           &kLowest, 0, to + o, n);
-                } else {
-                    add(to + at[0], loop.step(0), run.At<Half>(mask) + at[1], loop.step(1), to + o,
-                        n);
-                }
-            });
+        loop.Run(begin, end, [&](const auto& at, int64_t o, int64_t count) {
+            if (choose) {
+                select(run.At<uint8_t>(mask) + at[1], loop.step(1), to + at[0], loop.step(0),
+                       &kLowest, 0, to + o, count);
+            } else {
+                add(to + at[0], loop.step(0), run.At<Half>(mask) + at[1], loop.step(1), to + o,
+                    count);
+            }
         });
-    };
-}
-
-// Softmax of each row in place, by the kernels that the operation softmax goes by.
-Step PlanSoftmaxRows(PlanContext& p, Ref scores, int64_t rows, int64_t n) {
-    const KernelTable* k = &p.kernels();
-    const int mode = p.mode_index();
-    auto table = GetUnaryTable("exp", p.mode(), {});
-    const Half* exp = table->data();
-    p.Keep(std::move(table));
-    const int64_t long_row = p.chip().long_reduction;
-    ThreadPool* pool = p.pool();
-    return [=](const Run& run) {
-        ParallelFor(
-            pool, rows, std::max<int64_t>(1, 8192 / n), [&](int64_t begin, int64_t end, int) {
-                for (int64_t r = begin; r < end; ++r) {
-                    Half* row = run.At<Half>(scores) + r * n;
-                    Half top, total;
-                    k->reduce_rows[mode][static_cast<int>(ReduceOp::kMax)](row, 1, n, long_row,
-                                                                           &top);
-                    k->binary[mode][static_cast<int>(BinaryOp::kSub)](row, 1, &top, 0, row, n);
-                    k->lookup(exp, row, row, n);
-                    k->reduce_rows[mode][static_cast<int>(ReduceOp::kSum)](row, 1, n, long_row,
-                                                                           &total);
-                    k->binary[mode][static_cast<int>(BinaryOp::kDiv)](row, 1, &total, 0, row, n);
-                }
-            });
     };
 }
 
@@ -213,18 +184,19 @@ Step PlanAttention(PlanContext& p) {
         PlanGemm(p, Product(scores, p.In("value"), p.Out(), batches, l, ev, s, false));
     const Half scale = FloatToHalf(1 / std::sqrt(static_cast<float>(e)));
     const BinaryFn mul = p.kernels().binary[p.mode_index()][static_cast<int>(BinaryOp::kMul)];
-    const Step mask = p.Has("attn_mask") ? PlanMask(p, dims, scores) : Step();
-    const Step softmax = PlanSoftmaxRows(p, scores, rows, s);
+    const RangeStep mask = p.Has("attn_mask") ? PlanMask(p, dims, scores) : RangeStep();
+    const SoftmaxRows softmax(p, s);
+    const int64_t grain = std::max<int64_t>(1, 8192 / s);
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
         first(run);
-        Half* values = run.At<Half>(scores);
-        ParallelFor(
-            pool, rows, std::max<int64_t>(1, 16384 / s), [&](int64_t begin, int64_t end, int) {
-                mul(values + begin * s, 1, &scale, 0, values + begin * s, (end - begin) * s);
-            });
-        if (mask) mask(run);
-        softmax(run);
+        // All three of a piece while it is in the cache.
+        ParallelFor(pool, rows, grain, [&](int64_t begin, int64_t end, int slot) {
+            Half* piece = run.At<Half>(scores) + begin * s;
+            mul(piece, 1, &scale, 0, piece, (end - begin) * s);
+            if (mask) mask(run, begin * s, end * s);
+            softmax.Apply(run, piece, piece, end - begin, slot);
+        });
         second(run);
     };
 }

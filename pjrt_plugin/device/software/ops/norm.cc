@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "device/software/ops/rows.h"
+#include "device/software/ops/softmax.h"
 #include "device/software/unary.h"
 
 namespace jax_ane::software {
@@ -13,12 +14,11 @@ namespace {
 
 // Kernels and tables that a row of a normalisation needs in the exact mode.
 struct RowMath {
-    BinaryFn add, sub, mul, div;
-    ReduceRowsFn sum, max;
+    BinaryFn add, sub, mul;
+    ReduceRowsFn sum;
     LookupFn lookup;
     int64_t long_row;
     NormRowsFn fast = nullptr;  // takes the place of all others in the fast mode
-    const Half* exp = nullptr;
     const Half* rsqrt = nullptr;
     const Half* divide = nullptr;  // by the row's length
 };
@@ -40,16 +40,13 @@ RowMath MakeMath(PlanContext& p, int64_t length) {
     RowMath m{binary(BinaryOp::kAdd),
               binary(BinaryOp::kSub),
               binary(BinaryOp::kMul),
-              binary(BinaryOp::kDiv),
               reduce(ReduceOp::kSum),
-              reduce(ReduceOp::kMax),
               k.lookup,
               p.chip().long_reduction};
     if (p.mode() == NumericsMode::kFast) {
         m.fast = k.norm_rows;
         return m;
     }
-    m.exp = Table(p, "exp", 0);
     m.rsqrt = Table(p, "rsqrt", 0);
     m.divide = Table(p, "divide_by", static_cast<double>(length));
     return m;
@@ -62,8 +59,6 @@ int64_t RowGrain(int64_t length, int64_t elements) {
 constexpr int64_t kSoftmaxChunk = 12288;
 constexpr int64_t kNormChunk = 24576;
 
-size_t RoundUp(int64_t n, int64_t to) { return static_cast<size_t>((n + to - 1) / to * to); }
-
 // ---- softmax ----
 
 bool InferSoftmax(OpContext& c) {
@@ -73,40 +68,20 @@ bool InferSoftmax(OpContext& c) {
     return true;
 }
 
-void ExactSoftmax(const RowMath& m, const Half* x, Half* out, int64_t n) {
-    Half top, total;
-    m.max(x, 1, n, m.long_row, &top);
-    m.sub(x, 1, &top, 0, out, n);
-    m.lookup(m.exp, out, out, n);
-    m.sum(out, 1, n, m.long_row, &total);
-    m.div(out, 1, &total, 0, out, n);
-}
-
 Step PlanSoftmax(PlanContext& p) {
     int64_t axis = 0;
     p.Axis("axis", -1, p.Type("x").rank(), &axis);
     const RowView view(p, p.In("x"), p.Dims("x"), {axis});
     const int64_t n = view.length();
-    const RowMath math = MakeMath(p, n);
-    const SoftmaxRowsFn fast = p.mode() == NumericsMode::kFast ? p.kernels().softmax_rows : nullptr;
+    const SoftmaxRows softmax(p, n);
     const Ref out = p.Out();
-    // A thread's row of float32, in whole vectors.
-    const size_t row = fast != nullptr ? RoundUp(n, 16) : 0;
-    const Ref scratch = p.Scratch(row * static_cast<size_t>(p.threads()) * sizeof(float));
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
         const Half* x = view.Load(run);
         Half* to = view.Target(run, out);
         ParallelFor(pool, view.rows(), RowGrain(n, kSoftmaxChunk),
                     [&](int64_t begin, int64_t end, int slot) {
-                        if (fast != nullptr) {
-                            fast(x + begin * n, to + begin * n, end - begin, n,
-                                 run.At<float>(scratch) + static_cast<size_t>(slot) * row);
-                            return;
-                        }
-                        for (int64_t r = begin; r < end; ++r) {
-                            ExactSoftmax(math, x + r * n, to + r * n, n);
-                        }
+                        softmax.Apply(run, x + begin * n, to + begin * n, end - begin, slot);
                     });
         view.Store(run, out);
     };
