@@ -25,8 +25,11 @@ CODE_REGIONS = frozenset(
     {"func.func", "stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation"}
 )
 _MAX_INLINED_OPS = 200_000
-# CHLO ops that JAX hands to a device whole.
+# CHLO ops that JAX hands to a device whole, as composites.
 _WHOLE_CHLO = ("acos", "acosh", "asin", "asinh", "atanh", "cosh", "sinh", "erf", "top_k")
+# Composites of newer jax that XLA has no instruction for and spells out itself, to the same bits:
+# done here, their ops may go to the ANE.
+_SPELT_OUT = frozenset({"chlo.erfc"})
 
 
 def parse(program: bytes | str) -> ir.Module:
@@ -69,6 +72,7 @@ def normalise(module: ir.Module) -> None:
     with module.context, ir.Location.unknown():
         if _holds_chlo(module.operation):
             _legalise_chlo(module)
+        _spell_out_composites(module.operation)
         inline_calls(module)
         PassManager.parse("builtin.module(symbol-dce)").run(module.operation)
 
@@ -94,6 +98,27 @@ def _legalise_chlo(module: ir.Module) -> None:
         "builtin.module(func.func(chlo-legalize-to-stablehlo))",
     ):
         PassManager.parse(pipeline).run(module.operation)
+
+
+def _spell_out_composites(op: ir.Operation) -> None:
+    """Replaces the composites of _SPELT_OUT by calls of their decompositions."""
+    for inner in [inner for region in op.regions for block in region.blocks for inner in block]:
+        _spell_out_composites(inner.operation)
+        if inner.operation.name != "stablehlo.composite":
+            continue
+        if ir.StringAttr(inner.attributes["name"]).value not in _SPELT_OUT:
+            continue
+        call = ir.Operation.create(
+            "func.call",
+            results=[result.type for result in inner.results],
+            operands=list(inner.operands),
+            attributes={"callee": inner.attributes["decomposition"]},
+            ip=ir.InsertionPoint(inner),
+            loc=inner.location,
+        )
+        for old, new in zip(inner.results, call.results, strict=True):
+            old.replace_all_uses_with(new)
+        inner.operation.erase()
 
 
 def inline_calls(module: ir.Module) -> None:
