@@ -24,6 +24,8 @@ from jax_ane._status import stats as stats
 
 if TYPE_CHECKING:
     from jax_ane import mil as mil
+    from jax_ane._scopes import full_precision as full_precision
+    from jax_ane._scopes import place as place
     from jax_ane.report import explain as explain
     from jax_ane.report import lower as lower
 
@@ -32,7 +34,13 @@ try:
 except _PackageNotFoundError:  # running from a source tree that was never installed
     __version__ = "0+unknown"
 
-_LAZY = {"explain": "jax_ane.report", "lower": "jax_ane.report", "mil": "jax_ane.mil"}
+_LAZY = {
+    "explain": "jax_ane.report",
+    "full_precision": "jax_ane._scopes",
+    "lower": "jax_ane.report",
+    "mil": "jax_ane.mil",
+    "place": "jax_ane._scopes",
+}
 
 
 def __getattr__(name: str) -> Any:

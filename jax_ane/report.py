@@ -20,6 +20,7 @@ from jaxlib.mlir.dialects import stablehlo
 from jax_ane import _jax_internals, compiler
 from jax_ane.compiler import frontend
 from jax_ane.compiler.graph import Location
+from jax_ane.compiler.hazards import Hazard
 from jax_ane.compiler.placement import OpRecord, Placement
 from jax_ane.compiler.programs import AneProgram
 
@@ -35,6 +36,8 @@ class Report:
             ("ane" or "host"), `reason` (code, text, remedy), `flops`, `bytes`, `program`.
         programs: the distinct ANE programs, with `text` (MIL) and `blobs`.
         ane_flop_fraction: share of the FLOPs on the ANE, 0 to 1.
+        hazards: what can go wrong in fp16: `code`, `op` (MIL), `location`, `value`, `text`,
+            `remedy`; also on the ops of the same line.
     """
 
     placement: Placement
@@ -48,6 +51,10 @@ class Report:
         return self.placement.programs
 
     @property
+    def hazards(self) -> list[Hazard]:
+        return self.placement.hazards
+
+    @property
     def ane_flop_fraction(self) -> float:
         return self.placement.ane_flop_fraction
 
@@ -59,17 +66,23 @@ class Report:
         """Returns the whole as JSON-ready data."""
         return self.placement.to_dict()
 
-    def to_html(self) -> str:
-        """Returns a self-contained HTML fragment: summary, table of ops, each program's MIL."""
+    def to_html(self, title: str = "placement") -> str:
+        """Returns a self-contained HTML page: graph of programs, hazards, ops, MIL, a search.
+
+        Args:
+            title: what the report is about.
+        """
         from jax_ane import _report_html
 
-        return _report_html.render(self.placement)
+        return _report_html.render_page(self.placement, title)
 
     def __repr__(self) -> str:
         return self.to_text()
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        from jax_ane import _report_html
+
+        return _report_html.render(self.placement)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -55,6 +55,7 @@ def step(params, x, labels):
 """
 PUBLIC_MODULES = (
     "jax_ane", "jax_ane.mil", "jax_ane.report", "jax_ane._status", "jax_ane._config",
+    "jax_ane._scopes",
 )  # fmt: skip
 
 
@@ -182,9 +183,14 @@ class _Balance(html.parser.HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.text: list[str] = []
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
 
     def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
+        self.ids.update(value for name, value in attrs if name == "id")
+        self.links.update(value for name, value in attrs if name in ("href", "src"))
+        if tag not in ("meta", "input"):  # which have no end
+            self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -193,14 +199,40 @@ class _Balance(html.parser.HTMLParser):
         self.text.append(data)
 
 
-def test_html_is_well_formed_and_escaped(report):
+@pytest.mark.parametrize("form", ["page", "fragment"])
+def test_html_is_well_formed_and_escaped(report, form):
     page = _Balance()
-    page.feed(report.to_html())
+    page.feed(report.to_html("<a title>") if form == "page" else report._repr_html_())
     assert page.open == []
     text = "".join(page.text)
     assert "step.<locals>.body" in text
     assert report.programs[0].text in text
-    assert report._repr_html_() == report.to_html()
+    assert ("<a title>" in text) == (form == "page")
+
+
+def test_page_needs_nothing_else_and_its_links_lead_somewhere(report):
+    page = _Balance()
+    page.feed(report.to_html())
+    assert page.links  # from the graph's boxes to the programs
+    assert page.links <= {f"#{name}" for name in page.ids}
+    assert {p.name for p in report.programs} <= page.ids
+
+
+def test_parts_account_for_every_op_and_border(report):
+    parts = report.placement.parts
+    for kind in ("ane", "host"):
+        ops = [op for op in report.ops if op.placement == kind and op.reason.code != "constant"]
+        inside = {part.region for part in parts}
+        assert sum(p.ops for p in parts if p.kind == kind) == sum(o.region in inside for o in ops)
+        assert sum(p.flops for p in parts if p.kind == kind) == sum(
+            op.flops for op in ops if op.region in inside
+        )
+    for part in parts:
+        assert part.sources or part.name == "arguments" or part.kind == "host"
+        for source, count in part.sources.items():
+            assert count > 0
+            assert parts[source].rank < part.rank
+            assert parts[source].region == part.region
 
 
 CALLS = {
@@ -297,7 +329,8 @@ def test_docstring_examples_run(name):
     assert result.attempted or name == "jax_ane"
 
 
-@pytest.mark.parametrize("name", ["explain", "lower", "stats", "info", "doctor", "config", "mil"])
+@pytest.mark.parametrize("name", ["explain", "lower", "stats", "info", "doctor", "config", "mil",
+                                  "place", "full_precision"])  # fmt: skip
 def test_public_names_have_an_example(name):
     text = getattr(jax_ane, name).__doc__ or ""
     assert ">>> " in text, f"jax_ane.{name} has no example"

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = _report(arguments.file)
     if arguments.html:
         try:
-            Path(arguments.html).write_text(report.to_html())
+            Path(arguments.html).write_text(report.to_html(arguments.file))
         except OSError as error:
             raise UsageError(
                 "cannot write the page", arguments.html, str(error.strerror),

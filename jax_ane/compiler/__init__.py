@@ -12,7 +12,7 @@ from typing import Any
 
 from jax_ane import _counters
 from jax_ane import _jax_internals as internals
-from jax_ane.compiler import dump, frontend, hostmodule, partition, placement, programs
+from jax_ane.compiler import dump, frontend, hostmodule, partition, placement, programs, strictness
 from jax_ane.compiler.placement import Placement
 from jax_ane.compiler.programs import AneProgram, Settings
 
@@ -66,10 +66,11 @@ def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Co
     blocks = frontend.code_blocks(module)
     plans = [partition.plan_block(b, settings.placement, num_devices > 1) for b in blocks]
     built = [_build_programs(plan, settings) for plan in plans]
+    result = placement.describe(plans, built, settings, for_report=not load)
     if load:
+        strictness.apply(result, settings.strict)
         for ane_program in (p for group in built for p in group.values()):
             programs.load(ane_program, settings)
-    result = placement.describe(plans, built, settings)
     for plan, group in zip(plans, built, strict=True):
         ids = {n: p.handle.id if p.handle else -1 for n, p in group.items()}
         hostmodule.replace(plan, ids)

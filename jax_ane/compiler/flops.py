@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from jax_ane.compiler import optable
-from jax_ane.compiler.graph import Op
+from jax_ane.compiler.graph import Op, TensorType
 from jax_ane.compiler.lower.conv import conv_spec
 from jax_ane.compiler.lower.dot import dot_dimensions
 from jax_ane.compiler.optable import Kind
@@ -39,10 +39,10 @@ def count(op: Op) -> int:
 
 def moved_bytes(op: Op) -> int:
     """Returns the bytes an op reads and writes, each tensor once, in its own dtype."""
-    return sum(_bytes(v.type) for v in (*op.operands, *op.results) if v.type is not None)
+    return sum(tensor_bytes(v.type) for v in (*op.operands, *op.results) if v.type is not None)
 
 
-def _bytes(type_) -> int:
+def tensor_bytes(type_: TensorType) -> int:
     digits = "".join(c for c in type_.dtype if c.isdigit())[:3]
     bits = int(digits) if digits and not type_.dtype.startswith("f8") else 8
     if type_.dtype == "i1":

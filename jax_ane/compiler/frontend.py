@@ -146,16 +146,36 @@ def inline_calls(module: ir.Module) -> None:
             budget[0] -= len(target.regions[0].blocks[0].operations)
             if budget[0] < 0:
                 return
-            with ir.InsertionPoint(call):
-                values = internals.inlined_func_call(
-                    target.operation, list(call.operands), call.location
-                )
+            values = _inlined(call, target.operation)
             for old, new in zip(call.results, values, strict=True):
                 old.replace_all_uses_with(new)
             call.erase()
 
     for name in functions:
         visit(name)
+
+
+def _inlined(call: ir.Operation, target: ir.Operation) -> list[ir.Value]:
+    """Copies the callee's body to before the call; what was asked of the call holds for it all."""
+    marked = None
+    if graph.place_of(call):
+        marked = target.clone(ip=ir.InsertionPoint(target)).operation
+        for op in marked.regions[0].blocks[0].operations:
+            if not graph.place_of(op.operation):
+                _mark(op.operation, call.attributes["mhlo.frontend_attributes"])
+    with ir.InsertionPoint(call):
+        values = internals.inlined_func_call(marked or target, list(call.operands), call.location)
+    if marked is not None:
+        marked.erase()
+    return values
+
+
+def _mark(op: ir.Operation, attributes: ir.Attribute) -> None:
+    """Adds the place in `attributes` to an op's frontend attributes."""
+    own = op.attributes.get("mhlo.frontend_attributes")
+    held = {} if own is None else {item.name: item.attr for item in own}
+    held[graph.PLACE_ATTRIBUTE] = attributes[graph.PLACE_ATTRIBUTE]
+    op.attributes["mhlo.frontend_attributes"] = ir.DictAttr.get(held)
 
 
 def _is_inlinable(function: ir.Operation) -> bool:
@@ -185,7 +205,7 @@ def code_blocks(module: ir.Module) -> list[graph.Block]:
         if name in decomposition_names:
             continue  # the body of a composite: its caller decides as a whole
         for block in op.regions[0].blocks:
-            _collect(block, name, blocks)
+            _collect(block, name, "", blocks)
     blocks.sort(key=lambda block: block.path != "main")
     return blocks
 
@@ -200,8 +220,8 @@ def _decompositions(op: ir.Operation) -> Iterator[str]:
                 yield from _decompositions(inner)
 
 
-def _collect(block: ir.Block, path: str, blocks: list[graph.Block]) -> None:
-    blocks.append(graph.build_block(block, path))
+def _collect(block: ir.Block, path: str, place: str, blocks: list[graph.Block]) -> None:
+    blocks.append(graph.build_block(block, path, place))
     for index, op in enumerate(block.operations):
         op = op.operation
         if op.name not in CODE_REGIONS:
@@ -209,7 +229,7 @@ def _collect(block: ir.Block, path: str, blocks: list[graph.Block]) -> None:
         for number, region in enumerate(op.regions):
             for inner in region.blocks:
                 label = f"{path}/{op.name.removeprefix('stablehlo.')}{index}.{number}"
-                _collect(inner, label, blocks)
+                _collect(inner, label, graph.place_of(op) or place, blocks)
 
 
 def serialise(module: ir.Module) -> bytes:

@@ -62,6 +62,7 @@ class Op:
     operands: list[Value]
     results: list[Value]
     mlir: ir.Operation
+    place: str = ""  # what `jax_ane.place` asked for: "host", "ane" or nothing
 
     def attr(self, name: str) -> Any:
         """Returns the MLIR attribute `name`, or None."""
@@ -133,8 +134,20 @@ def parse_location(text: str) -> Location:
     return (own or frames or [Location()])[0]
 
 
-def build_block(block: ir.Block, path: str) -> Block:
-    """Reads one MLIR block into records."""
+# The frontend attribute by which `jax_ane.place` marks the ops that are traced inside it.
+PLACE_ATTRIBUTE = "jax_ane_place"
+
+
+def place_of(op: ir.Operation) -> str:
+    """Returns what `jax_ane.place` asked for an op, or ""."""
+    attributes = op.attributes.get("mhlo.frontend_attributes")
+    if attributes is None or PLACE_ATTRIBUTE not in attributes:
+        return ""
+    return attributes[PLACE_ATTRIBUTE].value
+
+
+def build_block(block: ir.Block, path: str, place: str = "") -> Block:
+    """Reads one MLIR block into records; `place` holds for ops that have none of their own."""
     values: dict[ir.Value, Value] = {}
     ops: list[Op] = []
 
@@ -154,7 +167,8 @@ def build_block(block: ir.Block, path: str) -> Block:
             break
         if mlir.regions:
             operands += [value_of(v) for v in _captured(mlir)]
-        op = Op(position, mlir.name, operands, [value_of(v) for v in mlir.results], mlir)
+        results = [value_of(v) for v in mlir.results]
+        op = Op(position, mlir.name, operands, results, mlir, place_of(mlir) or place)
         for result in op.results:
             result.producer = op
         for operand in dict.fromkeys(operands):

@@ -17,6 +17,8 @@ import numpy as np
 
 from jax_ane.compiler.graph import Location
 
+MAX_CONSTANT_ERROR = 0.01  # relative; beyond it a constant is worth a word
+
 
 class MilBuildError(ValueError):
     """An op was given operands or parameters that MIL does not allow."""
@@ -89,13 +91,26 @@ class Op:
                 self.inputs[name] = replacement.get(id(operand), operand)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rounded:
+    """A constant that fp16 holds badly: `value` in the program, and what was given for it."""
+
+    value: Value
+    given: float
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Program:
-    """A MIL program: inputs, ops in order, outputs."""
+    """A MIL program: inputs, ops in order, outputs.
+
+    `rounded` lists constants that are more than 1 % off in fp16, for the hazard analysis; passes
+    may have dropped their last use.
+    """
 
     inputs: list[Value] = dataclasses.field(default_factory=list)
     ops: list[Op] = dataclasses.field(default_factory=list)
     outputs: list[Value] = dataclasses.field(default_factory=list)
+    rounded: list[Rounded] = dataclasses.field(default_factory=list)
 
     def input_names(self) -> list[str]:
         return [f"a{i:03d}" for i in range(len(self.inputs))]
@@ -293,7 +308,8 @@ class Builder:
 
     def constant(self, array: np.ndarray | float) -> Value:
         """Returns an fp16 constant; a one-element array becomes a scalar."""
-        array = to_fp16(np.asarray(array))
+        given = np.asarray(array)
+        array = to_fp16(given)
         if array.size == 1:
             array = array.reshape(())
         key = (array.shape, array.tobytes())
@@ -302,7 +318,18 @@ class Builder:
             value.op = Op("const", {}, {}, value, self.location, array)
             self.program.ops.append(value.op)
             self._constants[key] = value
+            self._note_rounding(value, given)
         return self._constants[key]
+
+    def _note_rounding(self, value: Value, given: np.ndarray) -> None:
+        assert value.constant is not None
+        # In fp16 terms -inf is a mask like any other number below its range.
+        exact = np.clip(np.asarray(given, np.float64).reshape(-1), -1e300, 1e300)
+        held = value.constant.astype(np.float64).reshape(-1)
+        error = np.abs(held - exact) / np.maximum(np.abs(exact), 1e-300)
+        worst = int(np.argmax(error)) if error.size else 0
+        if error.size and error[worst] > MAX_CONSTANT_ERROR:
+            self.program.rounded.append(Rounded(value, float(given.reshape(-1)[worst])))
 
 
 def to_fp16(array: np.ndarray) -> np.ndarray:

@@ -33,6 +33,8 @@ MOVED = Reason("movement", "moves data next to a matrix product")
 EPILOGUE = Reason("epilogue", "bias or relu of a matrix product's result")
 LEGAL = Reason("legal", "placement='ane' puts everything legal on the engine")
 ASKED_HOST = Reason("placement", "placement='host' keeps everything on the host")
+PLACED_HOST = Reason("placed", "jax_ane.place('host') or full_precision keeps it on the host")
+PLACED_ANE = Reason("placed", "jax_ane.place('ane') puts it on the engine")
 NOT_BETWEEN = Reason(
     "not-between",
     "float32 on the host costs nothing here: no matrix product needs it on the engine",
@@ -83,9 +85,12 @@ def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
     reasons: list[Reason | None] = [None] * len(ops)
     for op in ops:
         reasons[op.index] = FREE if op.index in free else _refusal(op, free)
+        if op.place == "host" and op.index not in free:
+            reasons[op.index] = PLACED_HOST
     if placement == "auto":
         for op in _state_updates(block):
-            reasons[op.index] = reasons[op.index] or STATE
+            if op.place != "ane":
+                reasons[op.index] = reasons[op.index] or STATE
     on_ane = {op.index for op in ops if reasons[op.index] is None}
     levels: list[int] = []
     groups: list[list[Op]] = []
@@ -307,10 +312,15 @@ def _prune(groups: list[list[Op]], placement: str) -> tuple[set[int], dict[int, 
     return kept, why
 
 
+def _is_wanted(op: Op) -> bool:
+    """Whether an op is what a cluster is made for, not what may come along."""
+    return op.place == "ane" or optable.row(op.name).kind is Kind.HEAVY
+
+
 def _worth(group: list[Op]) -> dict[Op, Reason]:
     """Returns the ops of a group that join its heavy ops, with the reason for each."""
     members = {op.index for op in group}
-    heavy = {op.index for op in group if optable.row(op.name).kind is Kind.HEAVY}
+    heavy = {op.index for op in group if _is_wanted(op)}
     after: set[int] = set(heavy)
     for op in group:
         if any(v.producer is not None and v.producer.index in after for v in op.operands):
@@ -326,7 +336,7 @@ def _worth(group: list[Op]) -> dict[Op, Reason]:
         movement = optable.row(op.name).kind is Kind.MOVEMENT
         follows = any(v.producer is not None and v.producer.index in tail for v in op.operands)
         if op.index in heavy:
-            reasons[op] = HEAVY
+            reasons[op] = PLACED_ANE if op.place == "ane" else HEAVY
         elif op.index in after and op.index in before:
             reasons[op] = BETWEEN
         elif op.index in before and movement:

@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jax_ane.compiler import flops
+from jax_ane.compiler import dataflow, flops
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location
-from jax_ane.compiler.partition import Plan
+from jax_ane.compiler.hazards import Hazard
+from jax_ane.compiler.partition import FREE, PLACED_HOST, Plan
 from jax_ane.compiler.programs import AneProgram, Settings
 
 
@@ -28,6 +29,8 @@ class OpRecord:
     bytes: int
     program: str | None  # name of its ANE program
     region: str  # "main", or the path of the loop body or branch
+    hazards: tuple[Hazard, ...] = ()  # of the program's ops that stem from the same line
+    is_refused: bool = False  # asked to be on the ANE by the user, and is not
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -44,6 +47,7 @@ class OpRecord:
             "bytes": self.bytes,
             "program": self.program,
             "region": self.region,
+            "hazards": [hazard.to_dict() for hazard in self.hazards],
         }
 
 
@@ -56,6 +60,7 @@ class Placement:
     calls: dict[str, int]  # program name -> clusters that call it
     chip: str
     numerics: str
+    parts: list[dataflow.Part] = dataclasses.field(default_factory=list)  # for reports
     compile_seconds: float = 0.0
 
     @property
@@ -71,6 +76,11 @@ class Placement:
         """Share of the FLOPs on the ANE, 0 to 1; 0 for a program without FLOPs."""
         return self.ane_flops / self.total_flops if self.total_flops else 0.0
 
+    @property
+    def hazards(self) -> list[Hazard]:
+        """All programs' findings, each once."""
+        return list(dict.fromkeys(h for program in self.programs for h in program.hazards))
+
     def to_text(self, mil: bool = False) -> str:
         """Returns a table of lines and reasons, and the programs, with their MIL if asked."""
         lines = [
@@ -81,6 +91,9 @@ class Placement:
         ]
         for row in self._rows():
             lines.append(row)
+        if self.hazards:
+            lines += ["", "fp16 hazards"]
+            lines += [f"{'note' if h.is_note else 'warn':5} {h}" for h in self.hazards]
         for program in self.programs:
             lines += ["", _program_line(program, self.calls[program.name])]
             if mil:
@@ -113,6 +126,8 @@ class Placement:
             "total_flops": self.total_flops,
             "compile_seconds": self.compile_seconds,
             "ops": [op.to_dict() for op in self.ops],
+            "hazards": [hazard.to_dict() for hazard in self.hazards],
+            "parts": [part.to_dict() for part in self.parts],
             "programs": [
                 {
                     "name": p.name,
@@ -144,10 +159,26 @@ def _program_line(program: AneProgram, calls: int) -> str:
     )
 
 
+# Ops that are on the host because the user said so, or that have nothing to compute.
+_NOT_REFUSED = (FREE, PLACED_HOST)
+
+
+def _on_line(program: AneProgram | None, location: Location) -> tuple[Hazard, ...]:
+    if program is None:
+        return ()
+    return tuple(hazard for hazard in program.hazards if hazard.location == location)
+
+
 def describe(
-    plans: Sequence[Plan], built: Sequence[dict[int, AneProgram]], settings: Settings
+    plans: Sequence[Plan],
+    built: Sequence[dict[int, AneProgram]],
+    settings: Settings,
+    for_report: bool = False,
 ) -> Placement:
-    """Collects the records of all blocks. Must run before the module is changed."""
+    """Collects the records of all blocks, for a report also what flows between its parts.
+
+    Must run before the module is changed.
+    """
     records: list[OpRecord] = []
     unique: dict[str, AneProgram] = {}
     calls: collections.Counter[str] = collections.Counter()
@@ -157,6 +188,9 @@ def describe(
             calls[program.name] += 1
         for op in plan.block.ops:
             cluster = plan.cluster_of.get(op.index)
+            program = None if cluster is None else group[cluster.number]
+            reason = plan.reasons[op.index]
+            wanted = op.place == "ane" or settings.placement == "ane"
             result = op.results[0].type if op.results else None
             records.append(
                 OpRecord(
@@ -164,11 +198,15 @@ def describe(
                     result=str(result) if result else "",
                     location=op.location,
                     placement="host" if cluster is None else "ane",
-                    reason=plan.reasons[op.index],
+                    reason=reason,
                     flops=flops.count(op),
                     bytes=flops.moved_bytes(op),
-                    program=None if cluster is None else group[cluster.number].name,
+                    program=program.name if program else None,
                     region=plan.block.path,
+                    hazards=_on_line(program, op.location),
+                    is_refused=wanted and program is None and reason not in _NOT_REFUSED,
                 )
             )
-    return Placement(records, list(unique.values()), dict(calls), settings.chip, settings.numerics)
+    parts = dataflow.parts(plans, built) if for_report else []
+    programs = list(unique.values())
+    return Placement(records, programs, dict(calls), settings.chip, settings.numerics, parts)

@@ -16,7 +16,7 @@ import weakref
 from typing import Any
 
 from jax_ane import _chips, _counters
-from jax_ane.compiler import flops, lower, mil, mil_text, passes
+from jax_ane.compiler import flops, hazards, lower, mil, mil_text, passes
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location, TensorType
 from jax_ane.compiler.partition import Cluster
@@ -32,6 +32,7 @@ class Settings:
     disabled_passes: tuple[str, ...]
     validate_ir: bool
     dump_dir: str
+    strict: str
 
     @classmethod
     def current(cls, carried: str = "") -> Settings:
@@ -42,7 +43,7 @@ class Settings:
         names = tuple(n.strip() for n in values["disable_passes"].split(",") if n.strip())
         return cls(
             values["placement"], values["chip"], values["numerics"], names,
-            values["validate_ir"], values["dump_dir"],
+            values["validate_ir"], values["dump_dir"], values["strict"],
         )  # fmt: skip
 
 
@@ -62,6 +63,7 @@ class AneProgram:
     op_count: int
     location: Location
     pass_statistics: dict[str, int]
+    hazards: tuple[hazards.Hazard, ...] = ()
     handle: Any = None  # _native.Program once loaded
 
     @property
@@ -127,6 +129,7 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
         op_count=sum(op.opcode != "const" for op in program.ops),
         location=cluster.ops[0].location,
         pass_statistics=statistics,
+        hazards=hazards.find(program),
     )
 
 

@@ -141,8 +141,10 @@ class Context:
         return held if len(held.shape) == rank else self.expand(held, (1,) * rank)
 
     def lower(self, op: Op) -> None:
+        around = self.builder.location  # a constant is lowered in the middle of its user
         self.builder.location = op.location
         self.set(op.results[0], RULES[op.name](self, op))
+        self.builder.location = around
 
     # -- ops ---------------------------------------------------------------------
 
