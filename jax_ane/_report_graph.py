@@ -60,10 +60,13 @@ def _edges(parts: Sequence[Part], places: dict[int, tuple[int, int]]) -> Iterabl
         for source, count in part.sources.items():
             (x0, y0), (x1, y1) = places[source], places[target]
             x0, x1, y0 = x0 + _WIDTH // 2, x1 + _WIDTH // 2, y0 + _HEIGHT
+            # What passes other rows by swings out to the side of their boxes.
+            skipped = part.rank - parts[source].rank - 1
+            swing = (_WIDTH * 3 // 4 if skipped else 0) if x0 == x1 else 0
             middle = (y0 + y1) // 2
             yield (
                 f"<g><title>{_si(count)}B</title>"
-                f'<path d="M{x0} {y0}C{x0} {middle} {x1} {middle} {x1} {y1}"/></g>'
+                f'<path d="M{x0} {y0}C{x0 + swing} {middle} {x1 + swing} {middle} {x1} {y1}"/></g>'
             )
 
 

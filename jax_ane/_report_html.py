@@ -32,7 +32,8 @@ nav{position:sticky;top:0;padding:.5em 0;background:Canvas;display:flex;gap:1em}
 nav input{flex:1;font:inherit;padding:.3em .6em}
 .flow{overflow:auto;max-height:40em;border:1px solid #8886}
 .flow text{font:11px ui-monospace,monospace;fill:CanvasText}
-.flow rect{stroke:#888;fill:#8882}.flow rect.ane{fill:#4a9c4a55}.flow rect.border{fill:none}
+.flow rect{stroke:#888;fill:color-mix(in srgb,Canvas 90%,#888)}
+.flow rect.ane{fill:color-mix(in srgb,Canvas 70%,#4a9c4a)}.flow rect.border{fill:Canvas}
 .flow path{fill:none;stroke:#888;opacity:.7}
 [hidden]{display:none}
 </style>"""

@@ -11,7 +11,7 @@ CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_python_examples_run_in_order(python, tmp_path):
-    assert len(CODE) == 3
+    assert len(CODE) == 4
     script = tmp_path / "readme.py"
     script.write_text("\n".join(CODE))
     done = python(str(script))
