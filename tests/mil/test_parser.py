@@ -329,6 +329,21 @@ BAD = {
             {"x": ("fp16", (1, 1, 1, 50))},
         ),
     ),
+    "run-time indices": (
+        20,
+        one(
+            [op("y", (2, 3), "gather(x = x, indices = i)")],
+            {"x": ("fp16", (4, 3)), "i": ("uint16", (2,))},
+        ),
+    ),
+    "129 surfaces": (
+        41,
+        program(
+            {f"x{i}": ("fp16", (1, 4)) for i in range(128)},
+            [op("y", (1, 4), "add(x = x0, y = x1)")],
+            ["y"],
+        ),
+    ),
 }
 
 
@@ -517,6 +532,32 @@ def test_inputs_are_checked():
         mil.run(VALID, {"x": np.ones((1, 4)), "z": 1})
     with pytest.raises(ValueError, match="numerics"):
         mil.run(VALID, {"x": np.ones((1, 4))}, numerics="sloppy")
+
+
+def test_text_beyond_256_mib_is_refused():
+    assert [f.id for f in mil.check(VALID + " " * (256 << 20))] == ["ANE128"]
+
+
+# Refused by the device when it loads or evaluates, or on old chips only: where that is tested.
+ELSEWHERE = {
+    23: ("tests/cpp/planner_test.cc", "loads beyond the chip's limit are refused"),
+    24: ("tests/cpp/planner_test.cc", "surfaces too small, too few or misaligned"),
+    25: ("tests/mil/test_parser.py", "def test_chip_limits_differ"),
+    40: ("tests/cpp/device_limits_test.cc", "loads beyond the address window"),
+    119: ("tests/mil/test_parser.py", "def test_blob_refused"),
+    120: ("tests/mil/test_parser.py", "def test_blob_refused"),
+    128: ("tests/mil/test_parser.py", "def test_text_beyond_256_mib_is_refused"),
+}
+
+
+def test_each_constraint_has_a_program_that_breaks_it():
+    rows = json.loads((ROOT / "jax_ane/compiler/constraints.json").read_text())
+    broken = {number for number, _ in BAD.values()}
+    broken |= {int(number.removeprefix("ANE")) for _, number, _ in GATES.values()}
+    assert {int(row["id"][3:]) for row in rows} == broken | set(ELSEWHERE)
+    assert not broken & set(ELSEWHERE)
+    for path, text in ELSEWHERE.values():
+        assert text in (ROOT / path).read_text(), path
 
 
 def test_constraints_match_the_header():
