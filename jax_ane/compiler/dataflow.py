@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from jax_ane.compiler import flops
-from jax_ane.compiler.graph import Value
-from jax_ane.compiler.partition import FREE, Plan
+from jax_ane.compiler.graph import Op, Value
+from jax_ane.compiler.partition import FREE, Cluster, Plan, schedule
 from jax_ane.compiler.programs import AneProgram
 
 
@@ -55,32 +55,24 @@ class _Reader:
 
     def __init__(self, found: list[Part], plan: Plan, programs: dict[int, AneProgram]) -> None:
         self.found, self.plan, self.programs = found, plan, programs
-        self.positions: dict[tuple[str, int], int] = {}
+        self.positions: dict[tuple[str, int], int] = {}  # kind and number or rank -> part
+        self.producer_part: dict[int, int] = {}  # index of a value -> part
 
     def read(self) -> None:
-        plan = self.plan
-        self.part(("arguments", 0), "arguments", "border", 0)
-        for op in plan.block.ops:
-            if plan.reasons[op.index] is FREE:
-                continue
-            cluster = plan.cluster_of.get(op.index)
-            # Ranks start behind the arguments; host and ANE levels alternate.
-            level = plan.levels[op.index] + 1
-            if cluster is None:
-                at = self.part(("host", level), "host", "host", level)
-            else:
-                name = self.programs[cluster.number].name
-                at = self.part(("ane", cluster.number), name, "ane", level)
-            self.found[at].ops += 1
-            self.found[at].flops += flops.count(op)
-        for op in plan.block.ops:
-            if plan.reasons[op.index] is not FREE:
-                target = self.position_of_op(op.index)
-                for operand in dict.fromkeys(op.operands):
-                    self.connect(operand, target)
-        last = 1 + max(self.found[at].rank for at in self.positions.values())
+        arguments = self.part(("arguments", 0), "arguments", "border", 0)
+        self.producer_part.update((v.index, arguments) for v in self.plan.block.arguments)
+        for unit in schedule(self.plan):
+            if isinstance(unit, Cluster):
+                name = self.programs[unit.number].name
+                rank = 1 + max(map(self.rank, unit.inputs), default=0)
+                self.add(unit.ops, self.part(("ane", unit.number), name, "ane", rank))
+            elif self.plan.reasons[unit.index] is not FREE:
+                # Host code joins host code of the same rank.
+                rank = max((self.rank(v, "host") for v in unit.operands), default=1)
+                self.add([unit], self.part(("host", rank), "host", "host", rank))
+        last = 1 + max(part.rank for part in self.found[arguments:])
         results = self.part(("results", 0), "results", "border", last)
-        for value in dict.fromkeys(plan.block.returned):
+        for value in dict.fromkeys(self.plan.block.returned):
             self.connect(value, results)
 
     def part(self, key: tuple[str, int], name: str, kind: str, rank: int) -> int:
@@ -89,21 +81,24 @@ class _Reader:
             self.found.append(Part(name, kind, self.plan.block.path, rank))
         return self.positions[key]
 
-    def position_of_op(self, index: int) -> int:
-        cluster = self.plan.cluster_of.get(index)
-        if cluster is None:
-            return self.positions["host", self.plan.levels[index] + 1]
-        return self.positions["ane", cluster.number]
+    def rank(self, value: Value, kind: str = "") -> int:
+        """Returns the rank of the part that a value comes from, one more if of another kind."""
+        if value.index not in self.producer_part:
+            return 1  # a constant
+        part = self.found[self.producer_part[value.index]]
+        return part.rank if not kind or part.kind == kind else part.rank + 1
+
+    def add(self, ops: Sequence[Op], at: int) -> None:
+        part = self.found[at]
+        for op in ops:
+            part.ops += 1
+            part.flops += flops.count(op)
+            for operand in dict.fromkeys(op.operands):
+                self.connect(operand, at)
+            self.producer_part.update((v.index, at) for v in op.results)
 
     def connect(self, value: Value, target: int) -> None:
-        producer = value.producer
-        if producer is not None and self.plan.reasons[producer.index] is FREE:
-            return
-        source = (
-            self.positions["arguments", 0]
-            if producer is None
-            else self.position_of_op(producer.index)
-        )
+        source = self.producer_part.get(value.index, target)
         if source != target and value.type is not None:
             sources = self.found[target].sources
             sources[source] = sources.get(source, 0) + flops.tensor_bytes(value.type)

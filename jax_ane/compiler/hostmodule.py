@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rest of the module: clusters replaced by custom calls, ready for XLA:CPU.
 
-All planning was done on indices; here the module is changed. Each block is put into the order that
-makes its clusters contiguous (level, cluster, index), each cluster becomes one custom call that
-names its loaded program by id, and the cluster's ops are erased.
+All planning was done on indices; here the module is changed. Each block is put into an order that
+makes its clusters contiguous, each cluster becomes one custom call that names its loaded program by
+id, and the cluster's ops are erased.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from jaxlib.mlir import ir
 
-from jax_ane.compiler.graph import Op, Value
-from jax_ane.compiler.partition import FREE, Cluster, Plan
+from jax_ane.compiler.graph import Value
+from jax_ane.compiler.partition import Cluster, Plan, schedule
 
 TARGET = "jax_ane_program"  # the FFI handler's name (pjrt_plugin/runtime/ffi_handler.cc)
 
@@ -28,15 +28,10 @@ def replace(plan: Plan, program_ids: Mapping[int, int]) -> None:
 
 
 def _sort(plan: Plan) -> None:
-    def key(op: Op) -> tuple[int, int, int]:
-        cluster = plan.cluster_of.get(op.index)
-        free = plan.reasons[op.index] is FREE  # constants depend on constants only
-        level = -1 if free else plan.levels[op.index]
-        return level, -1 if cluster is None else cluster.number, op.index
-
     terminator = plan.block.mlir.operations[len(plan.block.mlir.operations) - 1]
-    for op in sorted(plan.block.ops, key=key):
-        op.mlir.move_before(terminator.operation)
+    for unit in schedule(plan):
+        for op in unit.ops if isinstance(unit, Cluster) else (unit,):
+            op.mlir.move_before(terminator.operation)
 
 
 def _outline(cluster: Cluster, program_id: int) -> None:

@@ -14,6 +14,7 @@ keeps optimiser arithmetic, losses and statistics in float32 on the host.
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import math
 from collections.abc import Iterable
 from itertools import accumulate
@@ -60,13 +61,13 @@ class Cluster:
 
 @dataclasses.dataclass(eq=False)
 class Plan:
-    """A block's clusters, each op's reason, and the order that makes clusters contiguous."""
+    """A block's clusters and each op's reason."""
 
     block: Block
     clusters: list[Cluster]
     reasons: list[Reason]  # by op index
     cluster_of: dict[int, Cluster]  # op index -> cluster
-    levels: list[int]
+    levels: list[int]  # by op index, before any cluster was split or dropped
 
 
 def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
@@ -116,8 +117,55 @@ def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
     return Plan(block, clusters, final, cluster_of, levels)
 
 
+def schedule(plan: Plan) -> list[Op | Cluster]:
+    """Returns the clusters and all other ops in an order in which each may run.
+
+    Levels alone give one only as long as no cluster was split or dropped; they still decide where
+    there is a choice.
+    """
+    unit_of: dict[int, Op | Cluster] = {op.index: op for op in plan.block.ops}
+    unit_of.update(plan.cluster_of)
+    first: dict[int, tuple[int, int]] = {}  # of a unit, by id: level and index of its first op
+    waits_for: dict[int, set[int]] = {}
+    units: dict[int, Op | Cluster] = {}
+    last_effect: int | None = None
+    for op in plan.block.ops:
+        unit = unit_of[op.index]
+        key = id(unit)
+        units[key] = unit
+        level = -1 if plan.reasons[op.index] is FREE else plan.levels[op.index]
+        first.setdefault(key, (level, op.index))
+        needs = waits_for.setdefault(key, set())
+        for operand in op.operands:
+            if operand.producer is not None:
+                needs.add(id(unit_of[operand.producer.index]))
+        if _has_effect(op):
+            if last_effect is not None:
+                needs.add(last_effect)
+            last_effect = key
+        needs.discard(key)
+    followers: dict[int, list[int]] = {}
+    for key, needs in waits_for.items():
+        for need in needs:
+            followers.setdefault(need, []).append(key)
+    missing = {key: len(needs) for key, needs in waits_for.items()}
+    ready = [(*first[key], key) for key, count in missing.items() if count == 0]
+    heapq.heapify(ready)
+    order: list[Op | Cluster] = []
+    while ready:
+        key = heapq.heappop(ready)[-1]
+        order.append(units[key])
+        for follower in followers.get(key, ()):
+            missing[follower] -= 1
+            if missing[follower] == 0:
+                heapq.heappush(ready, (*first[follower], follower))
+    if len(order) != len(units):
+        raise RuntimeError("the clusters depend on each other in a circle: please report this")
+    return order
+
+
 def drop_cluster(plan: Plan, cluster: Cluster, reason: Reason) -> None:
-    """Sends a cluster back to the host, in place. Levels stay a valid order."""
+    """Sends a cluster back to the host, in place."""
     plan.clusters.remove(cluster)
     for op in cluster.ops:
         plan.reasons[op.index] = reason
@@ -127,8 +175,7 @@ def drop_cluster(plan: Plan, cluster: Cluster, reason: Reason) -> None:
 def split_cluster(plan: Plan, cluster: Cluster) -> tuple[Cluster, Cluster] | None:
     """Cuts a cluster in two, in place, where few values cross; None when it has one heavy op.
 
-    The second half runs after the first: program order is a valid order, and the other clusters of
-    the level depend on neither.
+    Program order is a valid order, so the first half depends on nothing of the second.
     """
     heavy = [optable.row(op.name).kind is Kind.HEAVY for op in cluster.ops]
     if sum(heavy) < 2:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from compiler_tools import plans_of, records, stablehlo_of
 from jax import lax
+from parity_tools import assert_same_bits, normal, run, run_counted
 
 import jax_ane
 
@@ -192,3 +193,51 @@ def test_a_cluster_with_more_weights_than_slots_is_split_not_dropped():
     ane = jax.devices("ane")[0]
     result = jax.jit(deep)(*jax.device_put((x, weights), ane))
     np.testing.assert_array_equal(np.asarray(result), x)
+
+
+def random_graph(seed):
+    """Returns a function of one matrix: products, arithmetic and host ops over earlier values.
+
+    All values are whole numbers that fp16 holds.
+    """
+    random = np.random.default_rng(seed)
+    steps = [(random.integers(0, 6), random.integers(0, 4, 2)) for _ in range(40)]
+
+    def fn(x):
+        values = [x, x.T, x + 1, x - 1]
+        for kind, (i, j) in steps:
+            a, b = values[-1 - i], values[-1 - j]
+            value = [
+                lambda a, b: a @ b,
+                lambda a, b: a @ b.T,
+                lambda a, b: a + b,
+                lambda a, b: jnp.maximum(a, b),
+                lambda a, b: jnp.sort(a, 0),  # for the host
+                lambda a, b: a @ jnp.minimum(b, 1),
+            ][kind](a, b)
+            values.append(jnp.clip(value, -2, 2))
+        return values[-1], values[-7], values[-15]
+
+    return fn
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_split_and_dropped_clusters_still_run_in_order(seed, monkeypatch):
+    from jax_ane.compiler import programs
+    from jax_ane.compiler.able import Reason
+
+    build, count = programs.build, [seed]
+
+    def picky(cluster, settings):
+        count[0] += 1
+        if sum(op.name == "stablehlo.dot_general" for op in cluster.ops) > 1 + seed % 3:
+            raise programs.Illegal(Reason("ANE041", "a test"))
+        if count[0] % 3 == 0:
+            raise programs.Illegal(Reason("ANE999", "a test"))
+        return build(cluster, settings)
+
+    monkeypatch.setattr(programs, "build", picky)
+    x = np.round(normal(8, 8))
+    got, ran = run_counted(random_graph(seed), (x,), "ane")
+    assert ran
+    assert_same_bits(got, run(random_graph(seed), (x,), "cpu"))
