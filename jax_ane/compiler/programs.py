@@ -104,7 +104,12 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     Raises:
         Illegal: the chip refuses the program, or it cannot be written in MIL.
     """
-    context = lower.Context(_chips.load(settings.chip)["max_axis"]["value"])
+    chip = _chips.load(settings.chip)
+    surfaces = len(cluster.inputs) + len(cluster.outputs)
+    if surfaces > chip["max_surfaces"]["value"]:  # known before anything is lowered
+        text = f"{surfaces} inputs and outputs are more than {chip['max_surfaces']['value']}"
+        raise Illegal(Reason("ANE041", text))
+    context = lower.Context(chip["max_axis"]["value"])
     try:
         for value in cluster.inputs:
             context.bind_input(value)
