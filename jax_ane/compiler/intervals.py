@@ -63,9 +63,9 @@ def base(value: mil.Value) -> mil.Value:
         op = value.op
         if op.opcode in _MOVES:
             value = op.input("x")
-        elif op.opcode == "add" and _is_zero(op.input("y")):
+        elif op.opcode == "add" and is_zero(op.input("y")):
             value = op.input("x")  # how MIL broadcasts
-        elif op.opcode == "add" and _is_zero(op.input("x")):
+        elif op.opcode == "add" and is_zero(op.input("x")):
             value = op.input("y")
         else:
             break
@@ -79,7 +79,7 @@ def is_square(op: mil.Op) -> bool:
     return op.opcode == "square"
 
 
-def _is_zero(value: mil.Value) -> bool:
+def is_zero(value: mil.Value) -> bool:
     return value.constant is not None and not value.constant.any()
 
 

@@ -140,10 +140,16 @@ class Placement:
                     "file": p.location.file,
                     "line": p.location.line,
                     "passes": p.pass_statistics,
+                    "scaled_inputs": list(p.scaling.inputs),
+                    "scaled_outputs": list(p.scaling.outputs),
                 }
                 for p in self.programs
             ],
         }
+
+
+def _positions(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _short(where: str, width: int = 44) -> str:
@@ -153,6 +159,11 @@ def _short(where: str, width: int = 44) -> str:
 def _program_line(program: AneProgram, calls: int) -> str:
     inputs = ", ".join(map(str, program.inputs))
     outputs = ", ".join(map(str, program.outputs))
+    if program.scaling.inputs:
+        outputs += (
+            f"\n  scaled at each call: inputs {_positions(program.scaling.inputs)}, with them "
+        )
+        outputs += f"outputs {_positions(program.scaling.outputs)}"
     return (
         f"{program.name}: {program.op_count} MIL ops, {program.flops:,} FLOPs, called {calls}x, "
         f"from {program.location}\n  ({inputs})\n  -> ({outputs})"

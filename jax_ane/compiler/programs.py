@@ -16,9 +16,10 @@ import weakref
 from typing import Any
 
 from jax_ane import _chips, _counters
-from jax_ane.compiler import flops, hazards, lower, mil, mil_text, passes
+from jax_ane.compiler import flops, hazards, lower, mil, mil_text, optable, passes, scaling
 from jax_ane.compiler.able import Reason
-from jax_ane.compiler.graph import Location, TensorType
+from jax_ane.compiler.graph import Location, TensorType, Value
+from jax_ane.compiler.optable import Kind
 from jax_ane.compiler.partition import Cluster
 
 
@@ -64,6 +65,7 @@ class AneProgram:
     location: Location
     pass_statistics: dict[str, int]
     hazards: tuple[hazards.Hazard, ...] = ()
+    scaling: scaling.Scaling = scaling.NOTHING
     handle: Any = None  # _native.Program once loaded
 
     @property
@@ -124,8 +126,9 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     mil.verify(program)
     printed = mil_text.to_text(program)
     _check_legal(printed, settings.chip)
+    scaled = _scaling(cluster, program, settings)
     return AneProgram(
-        fingerprint=_fingerprint(printed, settings),
+        fingerprint=_fingerprint(printed, scaled, settings),
         text=printed.text,
         blobs=printed.blobs,
         inputs=[value.type for value in cluster.inputs if value.type],
@@ -135,6 +138,7 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
         location=cluster.ops[0].location,
         pass_statistics=statistics,
         hazards=hazards.find(program),
+        scaling=scaled,
     )
 
 
@@ -148,9 +152,26 @@ def _check_legal(printed: mil_text.Printed, chip: str) -> None:
         raise Illegal(Reason(identifier, f"{message} ({statement[:120]})"))
 
 
-def _fingerprint(printed: mil_text.Printed, settings: Settings) -> str:
+def _scaling(cluster: Cluster, program: mil.Program, settings: Settings) -> scaling.Scaling:
+    """Returns which inputs are scaled at each call. Never weights: they keep their images."""
+    if scaling.NAME in settings.disabled_passes:
+        return scaling.NOTHING
+    computed = {i for i, value in enumerate(cluster.inputs) if _is_computed(value)}
+    return scaling.find(program, computed)
+
+
+def _is_computed(value: Value) -> bool:
+    """Whether a value is more than an argument of its block, moved or converted."""
+    while value.producer is not None:
+        if optable.row(value.producer.name).kind is not Kind.MOVEMENT:
+            return True
+        value = value.producer.operands[0]
+    return False
+
+
+def _fingerprint(printed: mil_text.Printed, scaled: scaling.Scaling, settings: Settings) -> str:
     digest = hashlib.sha256()
-    for part in (settings.chip, settings.numerics, printed.text):
+    for part in (settings.chip, settings.numerics, str(scaled), printed.text):
         digest.update(part.encode() + b"\0")
     for path in sorted(printed.blobs):
         digest.update(path.encode() + b"\0" + printed.blobs[path])
@@ -173,6 +194,16 @@ def _start_runtime() -> None:
     )
 
 
+def _scaling_flags(program: AneProgram) -> tuple[list[bool], list[bool]]:
+    chosen = program.scaling
+    if not chosen.inputs:
+        return [], []
+    return (
+        [i in chosen.inputs for i in range(len(program.inputs))],
+        [i in chosen.outputs for i in range(len(program.outputs))],
+    )
+
+
 def load(program: AneProgram, settings: Settings) -> None:
     """Compiles and loads a program on the device, or finds it loaded already.
 
@@ -191,6 +222,7 @@ def load(program: AneProgram, settings: Settings) -> None:
                 [f"a{i:03d}" for i in range(len(program.inputs))],
                 [f"r{i:03d}" for i in range(len(program.outputs))],
                 program.name,
+                *_scaling_flags(program),
             )  # fmt: skip
             handle = _loaded[program.fingerprint] = _Handle(native)
             _counters.add("programs_compiled")

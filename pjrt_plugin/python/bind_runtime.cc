@@ -50,7 +50,8 @@ class ProgramHandle {
 
 ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::dict& chip,
                            bool exact, std::vector<std::string> input_names,
-                           std::vector<std::string> output_names, std::string name) {
+                           std::vector<std::string> output_names, std::string name,
+                           std::vector<bool> scaled_inputs, std::vector<bool> scaled_outputs) {
     software::ChipTraits traits = Get(ReadChip(chip));
     software::NumericsMode mode =
         exact ? software::NumericsMode::kExact : software::NumericsMode::kFast;
@@ -60,8 +61,9 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
         std::shared_ptr<device::Device> device = DeviceFor(traits, mode);
         auto compiled = device->Compile(text, files);
         if (!compiled.ok()) return KnownStatus(compiled.status(), "compile");
-        return BoundProgram::Create(device, *compiled, std::move(input_names),
-                                    std::move(output_names), std::move(name));
+        return BoundProgram::Create(
+            device, *compiled, std::move(input_names), std::move(output_names),
+            {std::move(scaled_inputs), std::move(scaled_outputs)}, std::move(name));
     };
     std::shared_ptr<BoundProgram> program = Get(work());
     return new ProgramHandle(Get(ProgramTable::Get().Add(program)), program);
@@ -98,10 +100,13 @@ void BindRuntime(nb::module_& m) {
         .def_prop_ro("id", &ProgramHandle::id)
         .def("with_weights", &ProgramHandle::WithWeights, nb::arg("blobs"), nb::arg("name"),
              "Loads the program with other weights, without compiling it.");
-    m.def("load_program", &LoadProgram, nb::arg("text"), nb::arg("blobs"), nb::arg("chip"),
-          nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
-          nb::rv_policy::take_ownership,
-          "Compiles and loads a MIL program; raises RuntimeError(status code, text).");
+    m.def(
+        "load_program", &LoadProgram, nb::arg("text"), nb::arg("blobs"), nb::arg("chip"),
+        nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
+        nb::arg("scaled_inputs") = std::vector<bool>(),
+        nb::arg("scaled_outputs") = std::vector<bool>(), nb::rv_policy::take_ownership,
+        "Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which "
+        "inputs are scaled by a power of two, and which outputs with them.");
     m.def("program_stats", &ProgramStats,
           "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <thread>
 
@@ -87,7 +88,12 @@ struct BoundProgram::Surfaces {
 
 StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
-    std::vector<std::string> input_names, std::vector<std::string> output_names, std::string name) {
+    std::vector<std::string> input_names, std::vector<std::string> output_names, Scaling scaling,
+    std::string name) {
+    if (scaling.any() && (scaling.inputs.size() != input_names.size() ||
+                          scaling.outputs.size() != output_names.size())) {
+        return Internal("program " + name + ": the scaling is of another number of arrays");
+    }
     if (compiled == nullptr) {
         return Internal("program " + name +
                         ": the device reported success but gave no compiled program");
@@ -97,6 +103,7 @@ StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     program->compiled_ = std::move(compiled);
     program->engine_ = software::CurrentEngine();
     program->name_ = std::move(name);
+    program->scaling_ = std::move(scaling);
     program->counters_ = ProgramTable::Get().CountersOf(program->name_);
     JAX_ANE_RETURN_IF_ERROR(program->BindPorts(input_names, output_names));
     return program;
@@ -111,6 +118,7 @@ StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::WithWeights(device::Blobs 
     program->name_ = std::move(name);
     program->counters_ = ProgramTable::Get().CountersOf(program->name_);
     program->weights_ = std::move(weights);
+    program->scaling_ = scaling_;
     const auto names = [](const std::vector<Port>& ports) {
         std::vector<std::string> list;
         for (const Port& port : ports) list.push_back(port.tensor.name);
@@ -229,6 +237,7 @@ Status BoundProgram::BindInput(const HostArray& array, const Port& port, Surface
                                size_t index) const {
     Surfaces::Input& own = surfaces.own[index];
     device::Surface& surface = surfaces.inputs[port.symbol];
+    if (scaling_.any() && scaling_.inputs[index]) return Status();  // BindScaled's
     own.image = own.images.Find(engine_, array, port.tensor);
     if (own.image != nullptr) {
         if (own.memory != nullptr) surfaces.Count(-static_cast<int64_t>(port.tensor.size_bytes()));
@@ -241,6 +250,49 @@ Status BoundProgram::BindInput(const HostArray& array, const Port& port, Surface
     }
     surface = {own.memory.get(), port.tensor.size_bytes()};
     return WriteSurface(engine_, array, port.tensor, surface.data);
+}
+
+Status BoundProgram::BindScaled(std::span<const HostArray> inputs, Surfaces& surfaces,
+                                int exponent) const {
+    const float scale = std::ldexp(1.0f, exponent);
+    for (size_t i = 0; scaling_.any() && i < inputs_.size(); ++i) {
+        if (!scaling_.inputs[i]) continue;
+        const Port& port = inputs_[i];
+        Surfaces::Input& own = surfaces.own[i];
+        if (own.memory == nullptr) {
+            JAX_ANE_ASSIGN_OR_RETURN(own.memory, AllocateSurface(port, surfaces));
+        }
+        surfaces.inputs[port.symbol] = {own.memory.get(), port.tensor.size_bytes()};
+        JAX_ANE_RETURN_IF_ERROR(
+            WriteSurface(engine_, inputs[i], port.tensor, own.memory.get(), scale));
+    }
+    return Status();
+}
+
+int BoundProgram::ExponentFor(std::span<const HostArray> inputs) const {
+    float largest = 0;
+    for (size_t i = 0; scaling_.any() && i < inputs.size(); ++i) {
+        if (!scaling_.inputs[i]) continue;
+        const float magnitude = LargestMagnitude(engine_, inputs[i]);
+        if (!(magnitude < kLargeEnough)) return 0;
+        largest = std::max(largest, magnitude);
+    }
+    return ScaleExponent(largest);
+}
+
+bool BoundProgram::HasOverflow(const Surfaces& surfaces) const {
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+        const Port& port = outputs_[i];
+        if (!scaling_.outputs[i]) continue;
+        if (HasInfinity(engine_, surfaces.outputs[port.symbol].data, port.tensor)) return true;
+    }
+    return false;
+}
+
+Status BoundProgram::Evaluate(Surfaces& surfaces) const {
+    Status status = KnownStatus(loaded_->Evaluate(surfaces.inputs, surfaces.outputs), "evaluate");
+    if (status.ok()) return status;
+    return Status(status.code(), "program " + name_ + ": " + status.message());
 }
 
 StatusOr<std::unique_ptr<BoundProgram::Surfaces>> BoundProgram::TakeSurfaces() {
@@ -288,13 +340,19 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(inputs_, [&](size_t i, const Port& port) {
         return BindInput(inputs[i], port, *surfaces, i);
     }));
-    Status status = KnownStatus(loaded_->Evaluate(surfaces->inputs, surfaces->outputs), "evaluate");
-    if (!status.ok()) {
-        return Status(status.code(), "program " + name_ + ": " + status.message());
+    int exponent = ExponentFor(inputs);
+    JAX_ANE_RETURN_IF_ERROR(BindScaled(inputs, *surfaces, exponent));
+    JAX_ANE_RETURN_IF_ERROR(Evaluate(*surfaces));
+    while (exponent > 0 && HasOverflow(*surfaces)) {
+        exponent = std::max(0, exponent - kBackOff);
+        JAX_ANE_RETURN_IF_ERROR(BindScaled(inputs, *surfaces, exponent));
+        JAX_ANE_RETURN_IF_ERROR(Evaluate(*surfaces));
     }
+    const float inverse = std::ldexp(1.0f, -exponent);
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(outputs_, [&](size_t i, const Port& port) {
         const void* surface = surfaces->outputs[port.symbol].data;
-        return ReadSurface(engine_, surface, port.tensor, outputs[i]);
+        const bool scaled = scaling_.any() && scaling_.outputs[i];
+        return ReadSurface(engine_, surface, port.tensor, outputs[i], scaled ? inverse : 1.0f);
     }));
     for (Surfaces::Input& own : surfaces->own) own.image.reset();
     free_surfaces_.Return(std::move(surfaces));

@@ -16,6 +16,7 @@
 
 #include "device/device.h"
 #include "device/software/engine.h"
+#include "runtime/scaling.h"
 #include "util/aligned_memory.h"
 #include "util/gates.h"
 #include "util/slot_pool.h"
@@ -55,11 +56,11 @@ struct ProgramTotals {
 class BoundProgram {
   public:
     // `input_names[i]` is the MIL name of argument i. Fails if the program's attributes name other
-    // inputs or outputs than these.
+    // inputs or outputs than these. `scaling` is empty or has an entry for each.
     static StatusOr<std::shared_ptr<BoundProgram>> Create(
         std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
         std::vector<std::string> input_names, std::vector<std::string> output_names,
-        std::string name);
+        Scaling scaling, std::string name);
 
     // This program with other weights under a new name, not compiled again.
     StatusOr<std::shared_ptr<BoundProgram>> WithWeights(device::Blobs weights,
@@ -105,6 +106,12 @@ class BoundProgram {
     // Gives argument `index` its surface: the image of its buffer, or a copy in fp16.
     Status BindInput(const HostArray& array, const Port& port, Surfaces& surfaces,
                      size_t index) const;
+    // Gives the arguments that are scaled their surfaces.
+    Status BindScaled(std::span<const HostArray> inputs, Surfaces& surfaces, int exponent) const;
+    // The exponent of the scale for a call; 0 where nothing is scaled.
+    int ExponentFor(std::span<const HostArray> inputs) const;
+    bool HasOverflow(const Surfaces& surfaces) const;
+    Status Evaluate(Surfaces& surfaces) const;
 
     std::shared_ptr<device::Device> device_;
     std::shared_ptr<device::CompiledProgram> compiled_;
@@ -113,6 +120,7 @@ class BoundProgram {
     std::string name_;
     std::vector<Port> inputs_;
     std::vector<Port> outputs_;
+    Scaling scaling_;
     int64_t input_bytes_ = 0;
     int64_t output_bytes_ = 0;
     size_t arena_bytes_ = 0;

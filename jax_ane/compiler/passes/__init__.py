@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection
 
-from jax_ane.compiler import mil
+from jax_ane.compiler import mil, scaling
 from jax_ane.compiler.passes.drop_identities import drop_identities
 from jax_ane.compiler.passes.eliminate_dead_code import eliminate_dead_code
 from jax_ane.compiler.passes.fold_constants import fold_constants
@@ -50,7 +50,7 @@ def run(
         ValueError: `disabled` names no pass.
         mil.MilBuildError: a pass broke the program (only with `validate`); names the pass.
     """
-    known = {p.name for p in PIPELINE}
+    known = {p.name for p in PIPELINE} | {scaling.NAME}  # which works at the border
     unknown = sorted(set(disabled) - known)
     if unknown:
         raise ValueError(

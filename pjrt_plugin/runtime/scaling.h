@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inputs that are scaled by a power of two on their way in, so that small gradients survive fp16
+// and the MAC's 2^-16; the compiler knows which may be (jax_ane/compiler/scaling.py). The scale
+// follows from the inputs of the call alone, so that equal calls give equal bits.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+namespace jax_ane::runtime {
+
+// Which arguments are scaled, and which results with them. Empty where none is.
+struct Scaling {
+    std::vector<bool> inputs;
+    std::vector<bool> outputs;
+
+    bool any() const { return !inputs.empty(); }
+};
+
+// Inputs at least this large stay as they are: nothing of them is lost that matters.
+inline constexpr float kLargeEnough = 0x1p-4f;
+// What smaller ones are brought to. A backward pass may let them grow 2^9 times before the
+// accumulator overflows, and products of numbers down to 2^-22 of the largest are still counted.
+inline constexpr int kTargetExponent = 6;
+inline constexpr int kMostExponent = 60;
+// Taken off when a result is infinite, before the call is done again.
+inline constexpr int kBackOff = 4;
+
+// The exponent of the scale for inputs of this largest magnitude; 0 for none, also where that is
+// zero, infinite or NaN.
+inline int ScaleExponent(float largest) {
+    if (!(largest > 0) || largest >= kLargeEnough) return 0;
+    int exponent = 0;
+    std::frexp(largest, &exponent);  // largest < 2^exponent
+    const int wanted = kTargetExponent - exponent;
+    return wanted < kMostExponent ? wanted : kMostExponent;
+}
+
+}  // namespace jax_ane::runtime
