@@ -81,9 +81,12 @@ def load_program(
     input_names: Sequence[str],
     output_names: Sequence[str],
     name: str,
+    scaled_inputs: Sequence[bool] = ...,
+    scaled_outputs: Sequence[bool] = ...,
 ) -> Program:
     """
-    Compiles and loads a MIL program; raises RuntimeError(status code, text).
+    Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which
+    inputs are scaled by a power of two, and which outputs with them.
     """
 
 def program_stats() -> list:

@@ -170,9 +170,9 @@ def _inlined(call: ir.Operation, target: ir.Operation) -> list[ir.Value]:
     return values
 
 
-def _mark(op: ir.Operation, attributes: ir.Attribute) -> None:
+def _mark(op: ir.Operation, attributes: Any) -> None:
     """Adds the place in `attributes` to an op's frontend attributes."""
-    own = op.attributes.get("mhlo.frontend_attributes")
+    own: Any = op.attributes.get("mhlo.frontend_attributes")
     held = {} if own is None else {item.name: item.attr for item in own}
     held[graph.PLACE_ATTRIBUTE] = attributes[graph.PLACE_ATTRIBUTE]
     op.attributes["mhlo.frontend_attributes"] = ir.DictAttr.get(held)

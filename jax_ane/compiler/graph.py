@@ -140,7 +140,7 @@ PLACE_ATTRIBUTE = "jax_ane_place"
 
 def place_of(op: ir.Operation) -> str:
     """Returns what `jax_ane.place` asked for an op, or ""."""
-    attributes = op.attributes.get("mhlo.frontend_attributes")
+    attributes: Any = op.attributes.get("mhlo.frontend_attributes")
     if attributes is None or PLACE_ATTRIBUTE not in attributes:
         return ""
     return attributes[PLACE_ATTRIBUTE].value
