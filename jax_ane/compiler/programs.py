@@ -165,6 +165,8 @@ def _is_computed(value: Value) -> bool:
     while value.producer is not None:
         if optable.row(value.producer.name).kind is not Kind.MOVEMENT:
             return True
+        if not value.producer.operands:
+            return False  # iota
         value = value.producer.operands[0]
     return False
 

@@ -193,3 +193,11 @@ def test_halves_and_padded_rows_are_scaled_too():
         got = run(fn, args, "ane")
         for a, b in zip(got, want, strict=True):
             assert relative_error(a, b) < limit
+
+
+def test_arguments_and_counters_are_never_scaled():
+    def fn(x, w):
+        return x @ w.T, x.T @ w, jnp.arange(16.0).reshape(4, 4) @ w
+
+    (program,) = jax_ane.explain(fn, normal(4, 4), normal(4, 4)).programs
+    assert program.scaling == scaling.NOTHING
