@@ -132,6 +132,22 @@ def test_explain_a_function_of_a_module(jax_ane_cli, module):
     assert "user_model.py:5 in model" in done.stdout
 
 
+def test_explain_a_function_of_a_package(jax_ane_cli, tmp_path):
+    package = tmp_path / "nets" / "small"
+    package.mkdir(parents=True)
+    (tmp_path / "nets" / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "sizes.py").write_text("N = 32\n")
+    (package / "net.py").write_text(
+        "import jax\nfrom nets.small import sizes\nfrom .sizes import N\n"
+        "def model(x):\n    return x @ x\n"
+        "def model_args():\n    return (jax.ShapeDtypeStruct((N, sizes.N), 'float32'),)\n"
+    )
+    done = jax_ane_cli("explain", f"{package / 'net.py'}:model")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "net.py:5 in model" in done.stdout
+
+
 def test_explain_json_and_html(capsys, module, tmp_path):
     page = tmp_path / "report.html"
     assert main("explain", f"{module}:model", "--json", "--html", page) == 0

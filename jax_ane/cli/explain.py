@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import sys
@@ -85,16 +86,29 @@ def _explain_file(path: Path) -> Report:
         raise UsageError("cannot explain the program", str(path), str(error), _SAVE) from None
 
 
+def _package_of(path: Path) -> tuple[Path, str]:
+    """Returns the folder to import from, and the module's name there with its packages."""
+    folder, names = path.resolve().parent, [path.stem]
+    while (folder / "__init__.py").is_file():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return folder, ".".join(names)
+
+
 def _load_function(path: Path, name: str) -> tuple[Any, tuple[Any, ...]]:
     """Imports the file and returns the function and its example arguments."""
     what = f"cannot explain {name}"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if path.suffix != ".py" or not path.is_file():
         raise UsageError(what, str(path), "this is not a Python file", "check the path")
+    root, dotted = _package_of(path)
+    spec = importlib.util.spec_from_file_location(dotted, path)
+    assert spec is not None and spec.loader is not None  # for .py files there are
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.parent))
+    sys.path.insert(0, str(root))
     try:
+        if "." in dotted:
+            importlib.import_module(dotted.rpartition(".")[0])
+        sys.modules[dotted] = module
         spec.loader.exec_module(module)
     except Exception as error:
         why = f"importing it raises {type(error).__name__}: {error}"
