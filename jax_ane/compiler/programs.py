@@ -50,7 +50,8 @@ class Settings:
 class AneProgram:
     """One ANE program: what the device gets, and what it is to its caller.
 
-    `inputs` and `outputs` are the StableHLO types at the border, in the custom call's order.
+    `inputs` and `outputs` are the StableHLO types at the border, in the custom call's order;
+    `pass_statistics` has each enabled pass's number of changes.
     """
 
     fingerprint: str
@@ -60,6 +61,7 @@ class AneProgram:
     outputs: list[TensorType]
     flops: int
     op_count: int
+    lowered_op_count: int  # before the passes
     location: Location
     pass_statistics: dict[str, int]
     handle: Any = None  # _native.Program once loaded
@@ -99,9 +101,22 @@ class _Handle:
 def build(cluster: Cluster, settings: Settings) -> AneProgram:
     """Turns a cluster into a program that the chip accepts, not loaded yet.
 
+    What a chip refuses after raising (to `softmax` and the like) is built again of primitive ops.
+
     Raises:
         Illegal: the chip refuses the program, or it cannot be written in MIL.
     """
+    try:
+        return _build(cluster, settings, settings.disabled_passes)
+    except _RefusedRaised:
+        return _build(cluster, settings, (*settings.disabled_passes, *passes.RAISING))
+
+
+class _RefusedRaised(Illegal):
+    """A refused program with ops that passes made out of primitive ones."""
+
+
+def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...]) -> AneProgram:
     context = lower.Context(_chips.load(settings.chip)["max_axis"]["value"])
     try:
         for value in cluster.inputs:
@@ -113,10 +128,16 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     except mil.MilBuildError as error:
         raise Illegal(Reason("mil", f"has no MIL form: {error}")) from error
     program = context.finish()
-    statistics = passes.run(program, settings.disabled_passes, settings.validate_ir)
+    lowered_op_count = _op_count(program)
+    statistics = passes.run(program, disabled_passes, settings.validate_ir)
     mil.verify(program)
     printed = mil_text.to_text(program)
-    _check_legal(printed, settings.chip)
+    try:
+        _check_legal(printed, settings.chip)
+    except Illegal as refusal:
+        if any(statistics.get(name) for name in passes.RAISING):
+            raise _RefusedRaised(refusal.reason) from None
+        raise
     return AneProgram(
         fingerprint=_fingerprint(printed, settings),
         text=printed.text,
@@ -124,10 +145,15 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
         inputs=[value.type for value in cluster.inputs if value.type],
         outputs=[value.type for value in cluster.outputs if value.type],
         flops=sum(flops.count(op) for op in cluster.ops),
-        op_count=sum(op.opcode != "const" for op in program.ops),
+        op_count=_op_count(program),
+        lowered_op_count=lowered_op_count,
         location=cluster.ops[0].location,
         pass_statistics=statistics,
     )
+
+
+def _op_count(program: mil.Program) -> int:
+    return sum(op.opcode != "const" for op in program.ops)
 
 
 def _check_legal(printed: mil_text.Printed, chip: str) -> None:
