@@ -113,7 +113,7 @@ def _raise_select(op: mil.Op, uses: Uses, edit: Edit) -> bool:
 
 
 def _raise_quotient(op: mil.Op, uses: Uses, edit: Edit) -> bool:
-    """1 / (1 + exp(-x)), x / (1 + exp(-x)) and x / (1 + |x|)."""
+    """1 / (1 + exp(-x)), y / (1 + exp(-x)) and x / (1 + |x|)."""
     shifted = op.input("y").op
     split = scalar_operand(shifted, "add") if shifted is not None else None
     if shifted is None or split is None or split[1] != 1.0 or split[0].op is None:
@@ -124,16 +124,23 @@ def _raise_quotient(op: mil.Op, uses: Uses, edit: Edit) -> bool:
     if grown.opcode == "abs" and grown.input("x") is op.input("x"):
         turn_into(op, "softsign", {"x": op.input("x")})
         return True
-    negative = grown.input("x").op if grown.opcode == "exp" else None
-    source = scalar_operand(negative, "mul") if negative is not None else None
-    if source is None or source[1] != -1.0:
+    if grown.opcode != "exp":
         return False
+    argument = _negated(op, grown.input("x"), edit)
     if scalar(op.input("x")) == 1.0:
-        turn_into(op, "sigmoid", {"x": source[0]})
+        turn_into(op, "sigmoid", {"x": argument})
     else:
-        inner = edit.op(op, "sigmoid", {"x": source[0]})
-        turn_into(op, "mul", {"x": op.input("x"), "y": inner})
+        turn_into(op, "mul", {"x": op.input("x"), "y": edit.op(op, "sigmoid", {"x": argument})})
     return True
+
+
+def _negated(before: mil.Op, value: mil.Value, edit: Edit) -> mil.Value:
+    """Returns -value; of a product with a number, as which negations come, that of the number."""
+    split = scalar_operand(value.op, "mul") if value.op is not None else None
+    x, factor = split if split is not None else (value, 1.0)
+    if factor == -1.0:
+        return x
+    return edit.op(before, "mul", {"x": x, "y": edit.constant(before, -factor)})
 
 
 _RULES: dict[str, Rule] = {

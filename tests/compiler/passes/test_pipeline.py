@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import time
+
 import pytest
 
 from jax_ane.compiler import mil, passes
@@ -24,7 +26,41 @@ def test_names_are_unique_and_say_their_module():
     names = [p.name for p in passes.PIPELINE]
     assert len(set(names)) == len(names)
     assert all(p.run.__module__.endswith(f".{p.name}") for p in passes.PIPELINE)
-    assert all(p.purpose and p.place for p in passes.PIPELINE)
+    assert all(p.purpose and p.place and p.numerics for p in passes.PIPELINE)
+
+
+def test_the_table_shows_an_example_of_each():
+    assert all("before:" in p.example and "after:" in p.example for p in passes.PIPELINE)
+    table = passes.table()
+    assert all(f"{p.name}: {p.purpose}" in table and p.example.split()[1] in table
+               for p in passes.PIPELINE)  # fmt: skip
+
+
+def wide(length):
+    """A program in which every pass has something to look at, in every op."""
+    builder = mil.Builder()
+    x = builder.input(mil.Type("fp16", (4, 4)))
+    while len(builder.program.ops) < length:
+        y = builder.op("transpose", {"x": x}, perm=(1, 0))
+        for opcode, number in (("mul", 2.0), ("add", 1.0), ("maximum", 0.0)):
+            y = builder.op(opcode, {"x": y, "y": builder.constant(number)})
+        e = builder.op("exp", {"x": builder.op("sub", {"x": x, "y": y})})
+        x = builder.op("mul", {"x": x, "y": builder.op("tanh", {"x": e})})
+    builder.program.outputs = [x]
+    return builder.program
+
+
+def test_time_is_linear_in_the_program():
+    def seconds(length):
+        best = float("inf")
+        for _ in range(3):
+            large = wide(length)
+            start = time.process_time()
+            passes.run(large)
+            best = min(best, time.process_time() - start)
+        return best
+
+    assert seconds(16_000) < 10 * seconds(4_000)  # 16 times, were it quadratic
 
 
 def test_a_disabled_pass_does_not_run():

@@ -83,8 +83,21 @@ EXACT = {
     "leaky_relu, less": (lambda m, x: leaky(m, x, "less"), ["leaky_relu"]),
     "leaky_relu, greater": (lambda m, x: leaky(m, x, "greater"), ["leaky_relu"]),
 }
+
+
+def sigmoid_of_scaled(m, x):
+    e = m.unary("exp", m.binary("mul", x, -0.5))
+    return m.binary("real_div", 1.0, m.binary("add", 1.0, e))
+
+
+def sigmoid_of_negative(m, x):
+    return m.binary("real_div", 1.0, m.binary("add", 1.0, m.unary("exp", x)))
+
+
 TABLES = {
     "sigmoid": (sigmoid, ["sigmoid"], 4e-3),
+    "sigmoid of x/2": (sigmoid_of_scaled, ["mul", "sigmoid"], 4e-3),
+    "sigmoid of -x": (sigmoid_of_negative, ["mul", "sigmoid"], 4e-3),
     "silu": (silu, ["sigmoid", "mul"], 7e-3),
     "swish": (swish, ["sigmoid", "mul"], 7e-3),
     "softsign": (softsign, ["softsign"], 1e-3),
@@ -153,10 +166,6 @@ def near_misses():
     def exponential_read(m, x):
         e = m.unary("exp", m.binary("mul", x, -1.0))
         return [m.binary("real_div", 1.0, m.binary("add", 1.0, e)), e]
-
-    def logistic_of_twice(m, x):
-        e = m.unary("exp", m.binary("mul", x, -2.0))
-        return [m.binary("real_div", 1.0, m.binary("add", 1.0, e))]
 
     def two_over(m, x):
         e = m.unary("exp", m.binary("mul", x, -1.0))
