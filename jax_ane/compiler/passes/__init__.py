@@ -72,7 +72,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass(
         cancel_transposes,
         "cancels transposes and reshapes, or lets matmul absorb them",
-        "before matching: brings apart what a reshape separates",
+        "before matching: joins what a reshape separates",
     ),
     Pass(merge_common, "computes equal values once", "before matching: which goes by identity"),
     Pass(
@@ -105,10 +105,10 @@ RAISING = tuple(p.name for p in PIPELINE if p.raises)
 
 
 def table() -> str:
-    """Returns every pass's name, purpose, place, numerics and example as text."""
-    return "\n\n".join(
-        f"{p.name}: {p.purpose}\n  place: {p.place}\n  numerics: {p.numerics}\n"
-        + "\n".join(f"  {line}" for line in p.example.splitlines())
+    """Returns every pass's name, purpose, place, numerics and example, as Markdown."""
+    return "\n".join(
+        f"## {p.name}\n\n{p.purpose[0].upper()}{p.purpose[1:]}.\n\n- place: {p.place}\n"
+        f"- results with it against results without it: {p.numerics}\n\n```\n{p.example}\n```\n"
         for p in PIPELINE
     )
 

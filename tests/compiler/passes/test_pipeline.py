@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import time
+from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
+import jax_ane
+from jax_ane import _native, compiler, report
 from jax_ane.compiler import mil, passes
 
 
@@ -32,8 +37,14 @@ def test_names_are_unique_and_say_their_module():
 def test_the_table_shows_an_example_of_each():
     assert all("before:" in p.example and "after:" in p.example for p in passes.PIPELINE)
     table = passes.table()
-    assert all(f"{p.name}: {p.purpose}" in table and p.example.split()[1] in table
-               for p in passes.PIPELINE)  # fmt: skip
+    assert all(f"## {p.name}\n" in table and p.example in table for p in passes.PIPELINE)
+
+
+def test_the_documented_table_is_current():
+    page = Path(__file__).parents[3] / "docs" / "passes.md"
+    assert page.read_text().endswith(passes.table()), (
+        "run: python -m jax_ane.compiler.passes > docs/passes.md"
+    )
 
 
 def wide(length):
@@ -79,3 +90,30 @@ def test_running_twice_changes_nothing():
     cleaned = program()
     passes.run(cleaned)
     assert sum(passes.run(cleaned).values()) == 0
+
+
+def test_what_a_chip_refuses_after_raising_is_built_of_primitive_ops(monkeypatch):
+    x = np.ones((8, 64), np.float32)
+    check = _native.mil_check
+
+    def refuse_softmax(text, blobs, chip):
+        refused = [("ANE099", 0, 0, "no softmax")] if "= softmax(" in text else []
+        return refused + check(text, blobs, chip)
+
+    monkeypatch.setattr(_native, "mil_check", refuse_softmax)
+    with jax_ane.config(placement="ane"):
+        (ane_program,) = jax_ane.explain(jax.nn.softmax, x).programs
+    assert "= reduce_max(" in ane_program.text and "= softmax(" not in ane_program.text
+
+
+def test_a_dump_says_what_each_pass_did(tmp_path):
+    x = np.ones((8, 64), np.float32)
+    with jax_ane.config(placement="ane", dump_dir=str(tmp_path), disable_passes="raise_norms"):
+        jax_ane.explain(jax.nn.softmax, x)
+        compiler.compile(report._stablehlo(jax.nn.softmax, (x,), {}), load=False)
+    (page,) = tmp_path.glob("*/90_*/passes.txt")
+    lines = page.read_text().splitlines()
+    assert lines[0] == "10 ops lowered, 1 after the passes"
+    assert [line.split()[0] for line in lines[2:]] == [p.name for p in passes.PIPELINE]
+    assert any(line.split()[:3] == ["raise_softmax", "1", "changes"] for line in lines)
+    assert any(line.split()[:2] == ["raise_norms", "disabled"] for line in lines)
