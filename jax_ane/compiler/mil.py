@@ -256,6 +256,7 @@ BINARY = frozenset({"add", "maximum", "minimum", "mul", "pow", "real_div", "sub"
 COMPARISONS = frozenset({
     "equal", "greater", "greater_equal", "less", "less_equal", "not_equal",
 })
+REDUCTIONS = frozenset({"reduce_max", "reduce_min", "reduce_sum", "reduce_sum_square"})
 # fmt: on
 
 INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
@@ -275,7 +276,7 @@ INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
     "reverse": _infer_same,
     "softmax": _infer_softmax,
     "layer_norm": _infer_layer_norm,
-    **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min"), _infer_reduce),
+    **dict.fromkeys(REDUCTIONS, _infer_reduce),
 }
 
 

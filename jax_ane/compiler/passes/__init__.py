@@ -21,6 +21,7 @@ from jax_ane.compiler.passes.fuse_casts import fuse_casts
 from jax_ane.compiler.passes.merge_common import merge_common
 from jax_ane.compiler.passes.raise_activations import raise_activations
 from jax_ane.compiler.passes.raise_norms import raise_norms
+from jax_ane.compiler.passes.raise_reductions import raise_reductions
 from jax_ane.compiler.passes.raise_softmax import raise_softmax
 from jax_ane.compiler.passes.simplify_arithmetic import simplify_arithmetic
 
@@ -96,6 +97,12 @@ PIPELINE: tuple[Pass, ...] = (
         "after norms: which know their clamp as a maximum",
         "same bits (0 for -0); sigmoid 4e-3, gelu 7e-3, softsign 1e-3 (absolute)",
         7e-3,
+        raises=True,
+    ),
+    Pass(
+        raise_reductions,
+        "recognises sums of squares",
+        "after norms: which it leaves less to find",
         raises=True,
     ),
     Pass(eliminate_dead_code, "removes ops whose result is unused", "last: cleans up after all"),

@@ -13,7 +13,7 @@ still need the mean or the variance.
 
 RMS norm stays primitive ops: the chip has no such op, and `l2_norm` sums the last three axes whole
 and was never seen to give right values (op-legality.csv), while these ops are known to run
-(mil-text.md, 2.3).
+(mil-text.md, 2.3). `raise_reductions` makes one op of its square and sum.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import math
 import numpy as np
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Edit, Uses, scalar_operand, turn_into
+from jax_ane.compiler.passes.rewrite import Edit, Uses, scalar_operand, square_root, turn_into
 
+_SUMS = ("reduce_sum", "reduce_sum_square")
 _TINY = 1e-7  # below the smallest epsilon that fp16 holds as a normal number or with some digits
 
 
@@ -97,7 +98,7 @@ def _norm_of(
     """Returns (x, axes, epsilon, the reductions) if `variance` is that of `deviation`'s x."""
     x, mean = deviation.input("x"), deviation.input("y")
     first = _mean(mean)
-    if first is None or first.input("x") is not x:
+    if first is None or first.opcode != "reduce_sum" or first.input("x") is not x:
         return None
     second = _mean(variance)
     if second is not None:
@@ -107,21 +108,21 @@ def _norm_of(
         if difference is None or difference.opcode != "sub":
             return None
         second, squared = _mean(difference.input("x")), x  # E[x^2] - mean^2
-        if second is None or _square_root(difference.input("y")) is not mean:
+        if second is None or square_root(difference.input("y")) is not mean:
             return None
     axes = tuple(first.params["axes"])
-    if _square_root(second.input("x")) is not squared or tuple(second.params["axes"]) != axes:
+    if _summed_square(second) is not squared or tuple(second.params["axes"]) != axes:
         return None
     return x, axes, epsilon, [first, second]
 
 
 def _mean(value: mil.Value) -> mil.Op | None:
-    """Returns the `reduce_sum` of which `value` is the mean."""
+    """Returns the sum of which `value` is the mean."""
     if value.op is None:
         return None
     for opcode in ("mul", "real_div"):
         split = scalar_operand(value.op, opcode)
-        if split is None or split[0].op is None or split[0].op.opcode != "reduce_sum":
+        if split is None or split[0].op is None or split[0].op.opcode not in _SUMS:
             continue
         total = split[0].op
         terms = math.prod(total.input("x").shape[axis] for axis in total.params["axes"])
@@ -131,14 +132,10 @@ def _mean(value: mil.Value) -> mil.Op | None:
     return None
 
 
-def _square_root(value: mil.Value) -> mil.Value | None:
-    """Returns x if `value` is x * x."""
-    op = value.op
-    if op is None:
-        return None
-    if op.opcode == "square":
-        return op.input("x")
-    return op.input("x") if op.opcode == "mul" and op.inputs["x"] is op.inputs["y"] else None
+def _summed_square(total: mil.Op) -> mil.Value | None:
+    """Returns x if `total` sums x * x."""
+    x = total.input("x")
+    return x if total.opcode == "reduce_sum_square" else square_root(x)
 
 
 def _without_clamp(value: mil.Value) -> mil.Op | None:

@@ -54,6 +54,15 @@ def scalar_operand(op: mil.Op, opcode: str) -> tuple[mil.Value, float] | None:
     return x, number
 
 
+def square_root(value: mil.Value) -> mil.Value | None:
+    """Returns x if `value` is x * x."""
+    op = value.op
+    if op is None or op.opcode not in ("mul", "square"):
+        return None
+    x = op.input("x")
+    return x if op.opcode == "square" or op.inputs["y"] is x else None
+
+
 def turn_into(
     op: mil.Op,
     opcode: str,
