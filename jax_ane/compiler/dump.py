@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jaxlib.mlir import ir
 
+from jax_ane.compiler import passes
 from jax_ane.compiler.placement import Placement
 from jax_ane.compiler.programs import AneProgram, Settings
 
@@ -16,7 +17,7 @@ _README = """Dump of one jax-ane compilation.
 
 00_program.mlirbc  the program as PJRT handed it over
 50_host.mlir       the host module, with a custom call per ANE program
-90_<name>/         each ANE program: model.mil and weights/
+90_<name>/         each ANE program: model.mil and weights/; passes.txt: what each pass did
 report.json        every op's placement and reason
 
 Reproduce: jax-ane explain 00_program.mlirbc   (JAX_ANE_CHIP={chip} JAX_ANE_NUMERICS={numerics})
@@ -33,11 +34,23 @@ def write(
     (target / "00_program.mlirbc").write_bytes(data)
     (target / "50_host.mlir").write_text(str(module))
     for ane_program in placement.programs:
-        save_program(ane_program, target / f"90_{ane_program.name}")
+        folder_of_program = target / f"90_{ane_program.name}"
+        save_program(ane_program, folder_of_program)
+        (folder_of_program / "passes.txt").write_text(_statistics(ane_program))
     (target / "report.json").write_text(json.dumps(placement.to_dict(), indent=1))
     readme = _README.format(chip=settings.chip, numerics=settings.numerics)
     (target / "README").write_text(readme)
     return target
+
+
+def _statistics(program: AneProgram) -> str:
+    """Returns a line a pass, in order: its changes and what it is for."""
+    lines = [f"{program.lowered_op_count} ops lowered, {program.op_count} after the passes", ""]
+    for row in passes.PIPELINE:
+        count = program.pass_statistics.get(row.name)
+        changes = "disabled" if count is None else f"{count} changes"
+        lines.append(f"{row.name:22}{changes:>15}  {row.purpose}")
+    return "\n".join(lines) + "\n"
 
 
 def save_program(program: AneProgram, folder: Path) -> None:

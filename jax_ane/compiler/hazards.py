@@ -96,10 +96,12 @@ def _exponential(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
 
 def _sum(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
     terms, x = intervals.terms_of(op), known[id(op.input("x"))]
-    if terms * x.magnitude <= FP16_MAX:
+    if known[id(op.result)].magnitude <= FP16_MAX:
         return
     producer = intervals.base(op.input("x")).op
-    squares = producer is not None and intervals.is_square(producer)
+    squares = op.opcode == "reduce_sum_square" or (
+        producer is not None and intervals.is_square(producer)
+    )
     limit = math.sqrt(FP16_MAX / terms) if squares else FP16_MAX / terms
     if not x.is_bounded and limit > (ORDINARY / 2 if squares else ORDINARY):
         return
@@ -218,4 +220,5 @@ _RULES: dict[str, tuple[Callable[[mil.Op, Bounds], Iterator[Hazard]], ...]] = {
     "log": (_logarithm,),
     "matmul": (_accumulator, _dropped_products),
     "reduce_sum": (_sum,),
+    "reduce_sum_square": (_sum,),
 }

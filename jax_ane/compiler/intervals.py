@@ -41,6 +41,8 @@ _RANGES = {
     "tanh": Interval(-1, 1),
     "erf": Interval(-1, 1),
     "softmax": Interval(0, 1),
+    "softsign": Interval(-1, 1),
+    "relu6": Interval(0, 6),
     "sign": Interval(-1, 1),
     "sin": Interval(-1, 1),
     "cos": Interval(-1, 1),
@@ -207,6 +209,26 @@ def _reduce_sum(op: mil.Op, known: Bounds) -> Interval:
     return Interval(_times(terms, x.low), _times(terms, x.high))
 
 
+def _reduce_sum_square(op: mil.Op, known: Bounds) -> Interval:
+    magnitude = _x(op, known).magnitude
+    return Interval(0, _times(terms_of(op), _times(magnitude, magnitude)))
+
+
+def _layer_norm(op: mil.Op, known: Bounds) -> Interval:
+    """At most the root of the row's length, and what gamma and beta make of that."""
+    reach = math.sqrt(math.prod(op.result.shape[axis] for axis in op.params["axes"]))
+    for name in ("gamma", "beta"):
+        constant = op.input(name).constant if name in op.inputs else None
+        if constant is not None:
+            largest = float(np.abs(constant).max())
+            reach = reach * largest if name == "gamma" else reach + largest
+    return Interval(-reach, reach)
+
+
+def _gelu(op: mil.Op, known: Bounds) -> Interval:
+    return Interval(-0.2, max(_x(op, known).high, 0.0))
+
+
 def _matmul(op: mil.Op, known: Bounds) -> Interval:
     x, y = _xy(op, known)
     reach = _times(contraction(op), _times(x.magnitude, y.magnitude))
@@ -231,6 +253,8 @@ _RULES: dict[str, Rule] = {
     "add": _add,
     "concat": _concat,
     "exp": _exp,
+    "gelu": _gelu,
+    "layer_norm": _layer_norm,
     "matmul": _matmul,
     "maximum": _maximum,
     "minimum": _minimum,
@@ -238,6 +262,7 @@ _RULES: dict[str, Rule] = {
     "pad": _pad,
     "real_div": _div,
     "reduce_sum": _reduce_sum,
+    "reduce_sum_square": _reduce_sum_square,
     "relu": _relu,
     "select": _select,
     "sqrt": _sqrt,

@@ -118,6 +118,19 @@ class Program:
     def output_names(self) -> list[str]:
         return [f"r{i:03d}" for i in range(len(self.outputs))]
 
+    def users(self) -> dict[int, list[Op]]:
+        """Returns the ops that read each value, in order, by `id(value)`; unread ones are absent.
+
+        One walk over the program. An op that reads a value twice is listed once.
+        """
+        users: dict[int, list[Op]] = {}
+        for op in self.ops:
+            for operand in op.operands():
+                readers = users.setdefault(id(operand), [])
+                if not readers or readers[-1] is not op:
+                    readers.append(op)
+        return users
+
 
 # ---------------------------------------------------------------------------- inference
 
@@ -227,37 +240,44 @@ def _infer_same(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
     return inputs["x"].type
 
 
+def _infer_softmax(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x = inputs["x"].type
+    _require(x.dtype == "fp16", "operand x must be fp16")
+    _require(0 <= params["axis"] < len(x.shape), f"softmax of {x} along {params['axis']}")
+    return x
+
+
+def _infer_layer_norm(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    x = inputs["x"].type
+    _require(x.dtype == "fp16", "operand x must be fp16")
+    wanted = tuple(x.shape[axis] for axis in params["axes"])
+    for name in ("gamma", "beta"):
+        if name in inputs:
+            _require(inputs[name].shape == wanted, f"{name} must have the shape {wanted}")
+            _require(inputs[name].constant is not None, f"{name} must be a constant")
+    return x
+
+
 _UNARY = _elementwise("fp16", ("x",), ("fp16",))
 _BINARY = _elementwise("fp16", ("x", "y"), ("fp16", "fp16"))
 _COMPARE = _elementwise("bool", ("x", "y"), ("fp16", "fp16"))
 
+# fmt: off
+UNARY = frozenset({
+    "abs", "ceil", "clip", "cos", "erf", "exp", "floor", "gelu", "inverse", "leaky_relu", "log",
+    "relu", "relu6", "rsqrt", "sigmoid", "sign", "sin", "softsign", "sqrt", "square", "tanh",
+})
+BINARY = frozenset({"add", "maximum", "minimum", "mul", "pow", "real_div", "sub"})
+COMPARISONS = frozenset({
+    "equal", "greater", "greater_equal", "less", "less_equal", "not_equal",
+})
+REDUCTIONS = frozenset({"reduce_max", "reduce_min", "reduce_sum", "reduce_sum_square"})
+# fmt: on
+
 INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
-    **dict.fromkeys(
-        (
-            "abs",
-            "ceil",
-            "erf",
-            "exp",
-            "floor",
-            "relu",
-            "rsqrt",
-            "sigmoid",
-            "sign",
-            "sqrt",
-            "tanh",
-            "square",
-            "log",
-            "inverse",
-            "sin",
-            "cos",
-            "clip",
-        ),
-        _UNARY,
-    ),
-    **dict.fromkeys(("add", "sub", "mul", "real_div", "maximum", "minimum", "pow"), _BINARY),
-    **dict.fromkeys(
-        ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), _COMPARE
-    ),
+    **dict.fromkeys(UNARY, _UNARY),
+    **dict.fromkeys(BINARY, _BINARY),
+    **dict.fromkeys(COMPARISONS, _COMPARE),
     "select": _elementwise("fp16", ("cond", "a", "b"), ("bool", "fp16", "fp16")),
     "cast": _infer_same,
     "matmul": _infer_matmul,
@@ -269,11 +289,38 @@ INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
     "concat": _infer_concat,
     "pad": _infer_pad,
     "reverse": _infer_same,
-    **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min"), _infer_reduce),
+    "softmax": _infer_softmax,
+    "layer_norm": _infer_layer_norm,
+    **dict.fromkeys(REDUCTIONS, _infer_reduce),
 }
 
 
 # ---------------------------------------------------------------------------- builder
+
+
+def make_op(
+    opcode: str,
+    inputs: Mapping[str, Value | Sequence[Value]],
+    params: dict[str, Any],
+    location: Location,
+) -> Op:
+    """Returns an op of no program yet, its result's type inferred.
+
+    Raises:
+        MilBuildError: the operands do not fit the op.
+    """
+    held = {k: v if isinstance(v, Value) else tuple(v) for k, v in inputs.items()}
+    result = Value(INFER[opcode](held, params))
+    result.op = Op(opcode, held, params, result, location)
+    return result.op
+
+
+def make_constant(array: np.ndarray | float, location: Location) -> Op:
+    """Returns an fp16 "const" op of no program yet."""
+    array = to_fp16(np.asarray(array))
+    result = Value(Type("fp16", array.shape))
+    result.op = Op("const", {}, {}, result, location, array)
+    return result.op
 
 
 class Builder:
@@ -300,11 +347,9 @@ class Builder:
         Raises:
             MilBuildError: the operands do not fit the op.
         """
-        held = {k: v if isinstance(v, Value) else tuple(v) for k, v in inputs.items()}
-        result = Value(INFER[opcode](held, params))
-        result.op = Op(opcode, held, params, result, self.location)
-        self.program.ops.append(result.op)
-        return result
+        op = make_op(opcode, inputs, params, self.location)
+        self.program.ops.append(op)
+        return op.result
 
     def constant(self, array: np.ndarray | float) -> Value:
         """Returns an fp16 constant; a one-element array becomes a scalar."""
@@ -314,11 +359,10 @@ class Builder:
             array = array.reshape(())
         key = (array.shape, array.tobytes())
         if key not in self._constants:
-            value = Value(Type("fp16", array.shape))
-            value.op = Op("const", {}, {}, value, self.location, array)
-            self.program.ops.append(value.op)
-            self._constants[key] = value
-            self._note_rounding(value, given)
+            op = make_constant(array, self.location)
+            self.program.ops.append(op)
+            self._constants[key] = op.result
+            self._note_rounding(op.result, given)
         return self._constants[key]
 
     def _note_rounding(self, value: Value, given: np.ndarray) -> None:

@@ -52,7 +52,8 @@ class Settings:
 class AneProgram:
     """One ANE program: what the device gets, and what it is to its caller.
 
-    `inputs` and `outputs` are the StableHLO types at the border, in the custom call's order.
+    `inputs` and `outputs` are the StableHLO types at the border, in the custom call's order;
+    `pass_statistics` has each enabled pass's number of changes.
     """
 
     fingerprint: str
@@ -62,6 +63,7 @@ class AneProgram:
     outputs: list[TensorType]
     flops: int
     op_count: int
+    lowered_op_count: int  # before the passes
     location: Location
     pass_statistics: dict[str, int]
     hazards: tuple[hazards.Hazard, ...] = ()
@@ -103,6 +105,8 @@ class _Handle:
 def build(cluster: Cluster, settings: Settings) -> AneProgram:
     """Turns a cluster into a program that the chip accepts, not loaded yet.
 
+    What a chip refuses after raising (to `softmax` and the like) is built again of primitive ops.
+
     Raises:
         Illegal: the chip refuses the program, or it cannot be written in MIL.
     """
@@ -111,7 +115,18 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     if surfaces > chip["max_surfaces"]["value"]:  # known before anything is lowered
         text = f"{surfaces} inputs and outputs are more than {chip['max_surfaces']['value']}"
         raise Illegal(Reason("ANE041", text))
-    context = lower.Context(chip["max_axis"]["value"])
+    try:
+        return _build(cluster, settings, settings.disabled_passes)
+    except _RefusedRaised:
+        return _build(cluster, settings, (*settings.disabled_passes, *passes.RAISING))
+
+
+class _RefusedRaised(Illegal):
+    """A refused program with ops that passes made out of primitive ones."""
+
+
+def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...]) -> AneProgram:
+    context = lower.Context(_chips.load(settings.chip)["max_axis"]["value"])
     try:
         for value in cluster.inputs:
             context.bind_input(value)
@@ -122,10 +137,16 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     except mil.MilBuildError as error:
         raise Illegal(Reason("mil", f"has no MIL form: {error}")) from error
     program = context.finish()
-    statistics = passes.run(program, settings.disabled_passes, settings.validate_ir)
+    lowered_op_count = _op_count(program)
+    statistics = passes.run(program, disabled_passes, settings.validate_ir)
     mil.verify(program)
     printed = mil_text.to_text(program)
-    _check_legal(printed, settings.chip)
+    try:
+        _check_legal(printed, settings.chip)
+    except Illegal as refusal:
+        if any(statistics.get(name) for name in passes.RAISING):
+            raise _RefusedRaised(refusal.reason) from None
+        raise
     scaled = _scaling(cluster, program, settings)
     return AneProgram(
         fingerprint=_fingerprint(printed, scaled, settings),
@@ -134,12 +155,17 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
         inputs=[value.type for value in cluster.inputs if value.type],
         outputs=[value.type for value in cluster.outputs if value.type],
         flops=sum(flops.count(op) for op in cluster.ops),
-        op_count=sum(op.opcode != "const" for op in program.ops),
+        op_count=_op_count(program),
+        lowered_op_count=lowered_op_count,
         location=cluster.ops[0].location,
         pass_statistics=statistics,
         hazards=hazards.find(program),
         scaling=scaled,
     )
+
+
+def _op_count(program: mil.Program) -> int:
+    return sum(op.opcode != "const" for op in program.ops)
 
 
 def _check_legal(printed: mil_text.Printed, chip: str) -> None:

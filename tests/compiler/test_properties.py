@@ -134,16 +134,19 @@ def test_compiler_promises(recipe, placement):
     assert mil_ops <= 20 * source_ops + 20  # a window or a convolution becomes nine slices
 
 
-@pytest.mark.parametrize("disabled", [p.name for p in passes.PIPELINE])
+@pytest.mark.parametrize("disabled", passes.PIPELINE, ids=lambda p: p.name)
 @settings(max_examples=8, **SETTINGS)
 @given(recipe=recipes())
-def test_disabling_a_pass_changes_no_bit(disabled, recipe):
+def test_disabling_a_pass_changes_no_more_than_it_says(disabled, recipe):
     program = build(recipe)
     plain = run(program, ARGUMENTS, "ane", "ane")
-    with jax_ane.config(disable_passes=disabled):
+    with jax_ane.config(disable_passes=disabled.name):
         without = run(program, ARGUMENTS, "ane", "ane")
     for a, b in zip(without, plain, strict=True):
-        assert a.tobytes() == b.tobytes()
+        if not disabled.tolerance:
+            assert a.tobytes() == b.tobytes()
+        # Simpler constants may change what is raised, so what a step may differ by is a table.
+        assert np.abs(a - b).max() <= 7e-3 * (2 + len(recipe[0])) * np.sqrt(N)
 
 
 def test_disabling_an_unknown_pass_is_an_error():

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // softmax and the normalisations, as the sequences of fp16 operations that they are lowered to
 // (bounded: the chip's own composition is not known), or in float32 in the fast mode.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -108,25 +109,34 @@ struct Affine {
     int step;
 };
 
-void ExactNorm(const RowMath& m, const NormPlan& g, const Affine& a, const Half* x, Half* out,
-               Half* squares, int64_t n) {
-    Half mean = 0, variance, scale;
+// Rows at once, whose sums the kernels take in parallel, while they stay in the cache.
+constexpr int64_t kBatch = 16;
+int64_t BatchRows(int64_t n) { return std::clamp<int64_t>(8192 / n, 1, kBatch); }
+
+// `affine(r)` tells gamma and beta of a row; at most kBatch rows, `squares` as large as they.
+template <typename AffineOf>
+void ExactNorm(const RowMath& m, const NormPlan& g, const AffineOf& affine, const Half* x,
+               Half* out, Half* squares, int64_t rows, int64_t n) {
+    Half mean[kBatch], variance[kBatch], scale[kBatch];
     const Half epsilon = FloatToHalf(static_cast<float>(g.epsilon));
     if (g.center) {
-        m.sum(x, 1, n, m.long_row, &mean);
-        m.lookup(m.divide, &mean, &mean, 1);
-        m.sub(x, 1, &mean, 0, out, n);
+        m.sum(x, rows, n, m.long_row, mean);
+        m.lookup(m.divide, mean, mean, rows);
+        for (int64_t r = 0; r < rows; ++r) m.sub(x + r * n, 1, mean + r, 0, out + r * n, n);
     } else if (x != out) {
-        std::memcpy(out, x, static_cast<size_t>(n) * sizeof(Half));
+        std::memcpy(out, x, static_cast<size_t>(rows * n) * sizeof(Half));
     }
-    m.mul(out, 1, out, 1, squares, n);
-    m.sum(squares, 1, n, m.long_row, &variance);
-    if (g.center) m.lookup(m.divide, &variance, &variance, 1);
-    m.add(&variance, 1, &epsilon, 1, &variance, 1);
-    m.lookup(m.rsqrt, &variance, &scale, 1);
-    m.mul(out, 1, &scale, 0, out, n);
-    if (a.gamma != nullptr) m.mul(out, 1, a.gamma, a.step, out, n);
-    if (a.beta != nullptr) m.add(out, 1, a.beta, a.step, out, n);
+    m.mul(out, 1, out, 1, squares, rows * n);
+    m.sum(squares, rows, n, m.long_row, variance);
+    if (g.center) m.lookup(m.divide, variance, variance, rows);
+    m.add(variance, 1, &epsilon, 0, variance, rows);
+    m.lookup(m.rsqrt, variance, scale, rows);
+    for (int64_t r = 0; r < rows; ++r, out += n) {
+        const Affine a = affine(r);
+        m.mul(out, 1, scale + r, 0, out, n);
+        if (a.gamma != nullptr) m.mul(out, 1, a.gamma, a.step, out, n);
+        if (a.beta != nullptr) m.add(out, 1, a.beta, a.step, out, n);
+    }
 }
 
 // One thread's share of the rows.
@@ -146,15 +156,23 @@ void NormRows(const RowMath& m, const NormPlan& g, const NormWork& w, int64_t be
                end - begin, n);
         return;
     }
-    for (int64_t r = begin; r < end; ++r) {
+    auto affine = [&](int64_t r) {
         const int64_t at = g.per_element ? 0 : r % g.channels;
-        const Affine a{w.gamma == nullptr ? nullptr : w.gamma + at,
-                       w.beta == nullptr ? nullptr : w.beta + at, g.per_element ? 1 : 0};
-        if (m.fast != nullptr) {
+        return Affine{w.gamma == nullptr ? nullptr : w.gamma + at,
+                      w.beta == nullptr ? nullptr : w.beta + at, g.per_element ? 1 : 0};
+    };
+    if (m.fast != nullptr) {
+        for (int64_t r = begin; r < end; ++r) {
+            const Affine a = affine(r);
             m.fast({g.center, epsilon, a.gamma, a.beta, a.step}, w.x + r * n, w.out + r * n, 1, n);
-        } else {
-            ExactNorm(m, g, a, w.x + r * n, w.out + r * n, w.squares, n);
         }
+        return;
+    }
+    const int64_t step = BatchRows(n);
+    for (int64_t r = begin; r < end; r += step) {
+        ExactNorm(
+            m, g, [&](int64_t i) { return affine(r + i); }, w.x + r * n, w.out + r * n, w.squares,
+            std::min(step, end - r), n);
     }
 }
 
@@ -163,8 +181,8 @@ Step PlanNorm(PlanContext& p, const NormPlan& g) {
     const int64_t n = view.length();
     const RowMath math = MakeMath(p, n);
     const Ref out = p.Out();
-    const size_t row = math.fast == nullptr ? static_cast<size_t>(n) : 0;
-    const Ref squares = p.Scratch(row * static_cast<size_t>(p.threads()) * sizeof(Half));
+    const size_t batch = math.fast == nullptr ? static_cast<size_t>(BatchRows(n) * n) : 0;
+    const Ref squares = p.Scratch(batch * static_cast<size_t>(p.threads()) * sizeof(Half));
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
         NormWork work{view.Load(run), view.Target(run, out),
@@ -173,7 +191,7 @@ Step PlanNorm(PlanContext& p, const NormPlan& g) {
         ParallelFor(pool, view.rows(), RowGrain(n, kNormChunk),
                     [&](int64_t begin, int64_t end, int slot) {
                         NormWork share = work;
-                        share.squares = run.At<Half>(squares) + static_cast<size_t>(slot) * row;
+                        share.squares = run.At<Half>(squares) + static_cast<size_t>(slot) * batch;
                         NormRows(math, g, share, begin, end, n);
                     });
         view.Store(run, out);

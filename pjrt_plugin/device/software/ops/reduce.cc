@@ -87,9 +87,11 @@ Step PlanReduce(PlanContext& p) {
     const BinaryFn square =
         kernels->binary[static_cast<int>(NumericsMode::kExact)][static_cast<int>(BinaryOp::kMul)];
     const Ref out = p.Out();
+    // Rows at once, whose sums the kernel takes in parallel, while they stay in the cache.
+    const int64_t batch = std::clamp<int64_t>(8192 / n, 1, 16);
     const Ref mapped = kBefore == Before::kNothing
                            ? Ref{}
-                           : p.Scratch(static_cast<size_t>(n * p.threads()) * sizeof(Half));
+                           : p.Scratch(static_cast<size_t>(batch * n * p.threads()) * sizeof(Half));
     const int64_t long_row = p.chip().long_reduction;
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {
@@ -100,14 +102,16 @@ Step PlanReduce(PlanContext& p) {
                         if (kBefore == Before::kNothing) {
                             reduce(x + begin * n, end - begin, n, long_row, to + begin);
                         } else {
-                            Half* row = run.At<Half>(mapped) + slot * n;
-                            for (int64_t r = begin; r < end; ++r) {
+                            Half* some = run.At<Half>(mapped) + slot * batch * n;
+                            for (int64_t r = begin; r < end; r += batch) {
+                                const int64_t rows = std::min(batch, end - r);
+                                const Half* from = x + r * n;
                                 if (kBefore == Before::kSquare) {
-                                    square(x + r * n, 1, x + r * n, 1, row, n);
+                                    square(from, 1, from, 1, some, rows * n);
                                 } else {
-                                    kernels->lookup(before, x + r * n, row, n);
+                                    kernels->lookup(before, from, some, rows * n);
                                 }
-                                reduce(row, 1, n, long_row, to + r);
+                                reduce(some, rows, n, long_row, to + r);
                             }
                         }
                         if (after != nullptr) {

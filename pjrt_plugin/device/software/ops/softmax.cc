@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device/software/ops/softmax.h"
 
+#include <algorithm>
+
 #include "device/software/unary.h"
 
 namespace jax_ane::software {
@@ -23,13 +25,13 @@ SoftmaxRows::SoftmaxRows(PlanContext& p, int64_t n)
     p.Keep(std::move(table));
 }
 
-void SoftmaxRows::ExactRow(const Half* x, Half* out) const {
-    Half top, total;
-    maximum_(x, 1, n_, long_row_, &top);
-    sub_(x, 1, &top, 0, out, n_);
-    lookup_(exp_, out, out, n_);
-    sum_(out, 1, n_, long_row_, &total);
-    divide_(out, 1, &total, 0, out, n_);
+void SoftmaxRows::ExactRows(const Half* x, Half* out, int64_t rows) const {
+    Half top[kBatch], total[kBatch];
+    maximum_(x, rows, n_, long_row_, top);
+    for (int64_t r = 0; r < rows; ++r) sub_(x + r * n_, 1, top + r, 0, out + r * n_, n_);
+    lookup_(exp_, out, out, rows * n_);
+    sum_(out, rows, n_, long_row_, total);
+    for (int64_t r = 0; r < rows; ++r) divide_(out + r * n_, 1, total + r, 0, out + r * n_, n_);
 }
 
 void SoftmaxRows::Apply(const Run& run, const Half* x, Half* out, int64_t rows, int slot) const {
@@ -37,7 +39,12 @@ void SoftmaxRows::Apply(const Run& run, const Half* x, Half* out, int64_t rows, 
         fast_(x, out, rows, n_, run.At<float>(scratch_) + slot * row_elements_);
         return;
     }
-    for (int64_t r = 0; r < rows; ++r) ExactRow(x + r * n_, out + r * n_);
+    // Some rows at once, whose sums the kernels take in parallel, while they stay in the cache.
+    constexpr int64_t kElements = 8192;
+    const int64_t step = std::clamp<int64_t>(kElements / n_, 1, kBatch);
+    for (int64_t r = 0; r < rows; r += step) {
+        ExactRows(x + r * n_, out + r * n_, std::min(step, rows - r));
+    }
 }
 
 }  // namespace jax_ane::software

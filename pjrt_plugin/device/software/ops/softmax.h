@@ -16,7 +16,8 @@ class SoftmaxRows {
     void Apply(const Run& run, const Half* x, Half* out, int64_t rows, int slot) const;
 
   private:
-    void ExactRow(const Half* x, Half* out) const;
+    static constexpr int64_t kBatch = 16;  // rows at once, at most
+    void ExactRows(const Half* x, Half* out, int64_t rows) const;
 
     int64_t n_, long_row_;
     BinaryFn sub_, divide_;

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recognises activations that are one operation of the chip.
+
+before:  v1 = mul(x = a, y = -1); v2 = exp(x = v1); v3 = add(x = v2, y = 1)
+         v4 = real_div(x = 1, y = v3)
+after:   v4 = sigmoid(x = a)
+
+`relu`, `relu6`, `clip`, `leaky_relu`, `softsign` and `sigmoid` by their shape. `gelu` by its
+values: it has too many spellings (by tanh, by erf, jax's erfc of two polynomials, 75 ops), so each
+chain of elementwise ops with scalar constants is evaluated in float64 at some points and compared.
+
+`silu` stays `mul(x, sigmoid(x))`: the chip's table for it is wrong by 8.1e-3 (relative L2, inputs
+of N(0, 1)) where the two ops are by 3.2e-3. `softplus` collapses above 10.4 and stays spelled out.
+All ops raised here are native on every chip (op-legality.csv).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from jax_ane.compiler import mil
+from jax_ane.compiler.passes.rewrite import Edit, Uses, scalar, scalar_operand, turn_into
+
+Rule = Callable[[mil.Op, Uses, Edit], bool]
+
+
+def raise_activations(program: mil.Program) -> int:
+    """Raises in place and returns how many activations were found."""
+    uses, edit = Uses(program), Edit(program)
+    finder = _GeluFinder(uses)
+    search = any(op.opcode in ("tanh", "erf", "exp") for op in program.ops)
+    count = 0
+    for op in program.ops:
+        rule = _RULES.get(op.opcode)
+        raised = rule is not None and rule(op, uses, edit)
+        if search and not raised:
+            raised = finder.visit(op)
+        count += raised
+    edit.commit()
+    return count
+
+
+# ---------------------------------------------------------------------------- by shape
+
+
+def _raise_maximum(op: mil.Op, uses: Uses, edit: Edit) -> bool:
+    split = scalar_operand(op, "maximum")
+    if split is None:
+        return False
+    if split[1] == 0.0 and not _inner(split[0], "minimum", uses, op):
+        turn_into(op, "relu", {"x": split[0]})
+        return True
+    return _into_clip(op, split, "minimum", uses)
+
+
+def _raise_minimum(op: mil.Op, uses: Uses, edit: Edit) -> bool:
+    split = scalar_operand(op, "minimum")
+    if split is None:
+        return False
+    source = split[0].op
+    if source is not None and source.opcode == "relu" and uses.only_user(split[0]) is op:
+        if split[1] == 6.0:
+            turn_into(op, "relu6", {"x": source.input("x")})
+            return True
+        if split[1] > 0:
+            _turn_into_clip(op, source.input("x"), 0.0, split[1])
+            return True
+        return False
+    return _into_clip(op, split, "maximum", uses)
+
+
+def _into_clip(op: mil.Op, outer: tuple[mil.Value, float], opcode: str, uses: Uses) -> bool:
+    inner = _inner(outer[0], opcode, uses, op)
+    if inner is None:
+        return False
+    low, high = sorted((inner[1], outer[1]))
+    if (inner[1] == low) != (opcode == "maximum") or low == high:
+        return False  # the bounds cross: the result is a constant
+    _turn_into_clip(op, inner[0], low, high)
+    return True
+
+
+def _turn_into_clip(op: mil.Op, x: mil.Value, low: float, high: float) -> None:
+    turn_into(op, "clip", {"x": x}, {"alpha": np.float16(low), "beta": np.float16(high)})
+
+
+def _inner(
+    value: mil.Value, opcode: str, uses: Uses, reader: mil.Op
+) -> tuple[mil.Value, float] | None:
+    if value.op is None or uses.only_user(value) is not reader:
+        return None
+    return scalar_operand(value.op, opcode)
+
+
+def _raise_select(op: mil.Op, uses: Uses, edit: Edit) -> bool:
+    """select(x >= 0, x, alpha * x) and its mirror image."""
+    cond = op.input("cond").op
+    if cond is None or cond.opcode not in ("greater", "greater_equal", "less", "less_equal"):
+        return False
+    x, straight, scaled = cond.input("x"), op.input("a"), op.input("b")
+    if cond.opcode.startswith("less"):
+        straight, scaled = scaled, straight
+    split = scalar_operand(scaled.op, "mul") if scaled.op is not None else None
+    if scalar(cond.input("y")) != 0.0 or straight is not x or split is None or split[0] is not x:
+        return False
+    if x.type != op.result.type or scaled.op not in uses.dying(op, kept=(x,)):
+        return False
+    turn_into(op, "leaky_relu", {"x": x}, {"alpha": np.float16(split[1])})
+    return True
+
+
+def _raise_quotient(op: mil.Op, uses: Uses, edit: Edit) -> bool:
+    """1 / (1 + exp(-x)), y / (1 + exp(-x)) and x / (1 + |x|)."""
+    shifted = op.input("y").op
+    split = scalar_operand(shifted, "add") if shifted is not None else None
+    if shifted is None or split is None or split[1] != 1.0 or split[0].op is None:
+        return False
+    grown = split[0].op
+    if grown not in uses.dying(op) or grown.result.type != op.result.type:
+        return False
+    if grown.opcode == "abs" and grown.input("x") is op.input("x"):
+        turn_into(op, "softsign", {"x": op.input("x")})
+        return True
+    if grown.opcode != "exp":
+        return False
+    argument = _negated(op, grown.input("x"), edit)
+    if scalar(op.input("x")) == 1.0:
+        turn_into(op, "sigmoid", {"x": argument})
+    else:
+        turn_into(op, "mul", {"x": op.input("x"), "y": edit.op(op, "sigmoid", {"x": argument})})
+    return True
+
+
+def _negated(before: mil.Op, value: mil.Value, edit: Edit) -> mil.Value:
+    """Returns -value; of a product with a number, as which negations come, that of the number."""
+    split = scalar_operand(value.op, "mul") if value.op is not None else None
+    x, factor = split if split is not None else (value, 1.0)
+    if factor == -1.0:
+        return x
+    return edit.op(before, "mul", {"x": x, "y": edit.constant(before, -factor)})
+
+
+_RULES: dict[str, Rule] = {
+    "maximum": _raise_maximum,
+    "minimum": _raise_minimum,
+    "select": _raise_select,
+    "real_div": _raise_quotient,
+}
+
+
+# ---------------------------------------------------------------------------- by value
+
+_HALF = np.array([0.01, 0.1, 0.3, 0.6, 0.9, 1.2, 1.39, 1.45, 1.8, 2.2, 2.7, 3.3, 4, 5, 8, 30])
+_POINTS = np.concatenate([-_HALF[::-1], _HALF])
+_MAX_SOURCES = 12
+_LEAST_OPS = 3  # that a gelu must make superfluous
+
+
+def _erf(values: np.ndarray) -> np.ndarray:
+    return np.array([math.erf(v) for v in values.ravel()]).reshape(values.shape)
+
+
+_GELU = {
+    "EXACT": 0.5 * _POINTS * (1 + _erf(_POINTS / np.sqrt(2))),
+    "TANH_APPROXIMATION": 0.5
+    * _POINTS
+    * (1 + np.tanh(np.sqrt(2 / np.pi) * (_POINTS + 0.044715 * _POINTS**3))),
+}
+# Constants are fp16 by now: jax's polynomials then miss the function by up to 7e-4.
+_ABSOLUTE, _RELATIVE = 1e-3, 1e-3
+
+_EVALUATE: dict[str, Callable[..., np.ndarray]] = {
+    "abs": np.abs,
+    "add": np.add,
+    "erf": _erf,
+    "exp": np.exp,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "mul": np.multiply,
+    "real_div": np.divide,
+    "select": np.where,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "square": np.square,
+    "sub": np.subtract,
+    "tanh": np.tanh,
+}
+_ORDER = ("cond", "a", "b", "x", "y")
+
+
+class _GeluFinder:
+    """Walks a program in order and keeps, for each value, its samples as a function of others.
+
+    A source is a value that more than one op reads, as gelu's input is. Only the last few sources
+    that a value depends on, and on nothing else, are kept, so that the walk is linear.
+    """
+
+    def __init__(self, uses: Uses) -> None:
+        self._uses = uses
+        self._samples: dict[int, dict[int, np.ndarray]] = {}  # by id(value), then by source
+        self._sources: list[mil.Value] = []
+
+    def visit(self, op: mil.Op) -> bool:
+        """Notes an op's samples, and turns it into `gelu` if they are gelu's."""
+        function = _EVALUATE.get(op.opcode)
+        if function is None:
+            return False
+        columns: list[float | dict[int, np.ndarray]] = []
+        for name in _ORDER:
+            if name not in op.inputs:
+                continue
+            value = op.input(name)
+            number = scalar(value)
+            columns.append(self._of(value) if number is None else number)
+        tables = [set(column) for column in columns if isinstance(column, dict)]
+        sources = sorted(set[int].intersection(*tables) if tables else set[int]())[-_MAX_SOURCES:]
+        with np.errstate(all="ignore"):
+            samples = {
+                source: function(*(c[source] if isinstance(c, dict) else c for c in columns))
+                for source in sources
+            }
+        if samples:
+            self._samples[id(op.result)] = samples
+        return op.opcode == "mul" and self._raise(op, samples)
+
+    def _of(self, value: mil.Value) -> dict[int, np.ndarray]:
+        """Returns a value's samples by source, itself included if it is one."""
+        samples = self._samples.setdefault(id(value), {})
+        is_source = any(self._sources[number] is value for number in samples)
+        if value.constant is None and not is_source and len(self._uses.of(value)) > 1:
+            samples[len(self._sources)] = _POINTS
+            self._sources.append(value)
+        return samples
+
+    def _raise(self, op: mil.Op, samples: dict[int, np.ndarray]) -> bool:
+        for number, values in samples.items():
+            x = self._sources[number]
+            if x.type != op.result.type:
+                continue
+            for mode, wanted in _GELU.items():
+                close = np.abs(values - wanted) <= _ABSOLUTE + _RELATIVE * np.abs(wanted)
+                if not close.all():
+                    continue
+                if len(self._uses.dying(op, kept=(x,))) < _LEAST_OPS:
+                    break
+                turn_into(op, "gelu", {"x": x}, {"mode": mode})
+                return True
+        return False
