@@ -28,7 +28,7 @@ def cancel_transposes(program: mil.Program) -> int:
     count = 0
     for op in program.ops:
         if op.opcode == "transpose":
-            count += _into_reshape(op) or _into_product(op, uses)
+            count += _into_reshape(op) or _into_product(op, uses, edit)
         elif op.opcode == "matmul":
             count += _absorb(op, "x", edit) + _absorb(op, "y", edit)
         elif op.opcode in _ELEMENTWISE:
@@ -60,10 +60,8 @@ def _absorb(op: mil.Op, name: str, edit: Edit) -> bool:
     value = op.input(name)
     flag = f"transpose_{name}"
     source = value
-    if value.op is not None and value.op.opcode == "reshape":
+    if value.op is not None and value.op.opcode == "reshape" and _keeps_last_two(value.op):
         source = value.op.input("x")
-        if len(source.shape) < 2 or source.shape[-2:] != value.shape[-2:]:
-            return False
     if source.op is None or not _swaps_last_two(source.op):
         return False
     swapped = source.op.input("x")
@@ -75,19 +73,45 @@ def _absorb(op: mil.Op, name: str, edit: Edit) -> bool:
     return True
 
 
-def _into_product(op: mil.Op, uses: Uses) -> bool:
-    """transpose(matmul(a, b)) is matmul(transpose(b), transpose(a))."""
-    product = op.input("x").op
-    if product is None or product.opcode != "matmul" or not _swaps_last_two(op):
+def _into_product(op: mil.Op, uses: Uses, edit: Edit) -> bool:
+    """transpose(matmul(a, b)) is matmul(transpose(b), transpose(a)); a reshape of batch axes may
+    stand between.
+
+    A right operand that comes from outside stays where it is: weights there are packed once, not
+    at every call.
+    """
+    source, reader = op.input("x").op, op
+    if source is not None and source.opcode == "reshape" and _keeps_last_two(source):
+        if uses.only_user(source.result) is not op:
+            return False
+        source, reader = source.input("x").op, source
+    if source is None or source.opcode != "matmul" or not _swaps_last_two(op):
         return False
-    if uses.only_user(product.result) is not op:
+    if uses.only_user(source.result) is not reader or _is_given(source.input("y")):
         return False
+    inputs = {"x": source.input("y"), "y": source.input("x")}
     flags = {
-        "transpose_x": not product.params["transpose_y"],
-        "transpose_y": not product.params["transpose_x"],
+        "transpose_x": not source.params["transpose_y"],
+        "transpose_y": not source.params["transpose_x"],
     }
-    turn_into(op, "matmul", {"x": product.input("y"), "y": product.input("x")}, flags)
+    if reader is op:
+        turn_into(op, "matmul", inputs, flags)
+    else:
+        product = edit.op(op, "matmul", inputs, **flags)
+        turn_into(op, "reshape", {"x": product}, {"shape": op.result.shape})
     return True
+
+
+def _is_given(value: mil.Value) -> bool:
+    """Whether a value is an input or a constant, moved or not."""
+    while value.op is not None and value.op.opcode in _MOVERS:
+        value = value.op.input("x")
+    return value.op is None or value.constant is not None
+
+
+def _keeps_last_two(reshape: mil.Op) -> bool:
+    before, after = reshape.input("x").shape, reshape.result.shape
+    return len(before) > 1 and len(after) > 1 and before[-2:] == after[-2:]
 
 
 def _sink(op: mil.Op, uses: Uses, edit: Edit) -> bool:

@@ -96,20 +96,38 @@ def _inner(
 
 
 def _raise_select(op: mil.Op, uses: Uses, edit: Edit) -> bool:
-    """select(x >= 0, x, alpha * x) and its mirror image."""
+    """select(x >= 0, x, alpha * x), select(x > c, c, x) and their mirror images."""
     cond = op.input("cond").op
     if cond is None or cond.opcode not in ("greater", "greater_equal", "less", "less_equal"):
         return False
-    x, straight, scaled = cond.input("x"), op.input("a"), op.input("b")
+    x, bound = cond.input("x"), scalar(cond.input("y"))
+    if bound is None or x.type != op.result.type:
+        return False
+    above, below = op.input("a"), op.input("b")
     if cond.opcode.startswith("less"):
-        straight, scaled = scaled, straight
-    split = scalar_operand(scaled.op, "mul") if scaled.op is not None else None
-    if scalar(cond.input("y")) != 0.0 or straight is not x or split is None or split[0] is not x:
+        above, below = below, above
+    if bound == 0.0 and above is x and below.op is not None:
+        split = scalar_operand(below.op, "mul")
+        if split is not None and split[0] is x and below.op in uses.dying(op, kept=(x,)):
+            turn_into(op, "leaky_relu", {"x": x}, {"alpha": np.float16(split[1])})
+            return True
+    if cond not in uses.dying(op, kept=(above, below)):
         return False
-    if x.type != op.result.type or scaled.op not in uses.dying(op, kept=(x,)):
-        return False
-    turn_into(op, "leaky_relu", {"x": x}, {"alpha": np.float16(split[1])})
-    return True
+    if scalar(above) == bound and _follows(below, x, bound):
+        turn_into(op, "minimum", {"x": below, "y": above})
+        return True
+    if scalar(below) == bound and above is x:
+        turn_into(op, "maximum", {"x": above, "y": below})
+        return True
+    return False
+
+
+def _follows(value: mil.Value, x: mil.Value, bound: float) -> bool:
+    """Whether value is x, or x bounded from below by no more than `bound`."""
+    if value is x:
+        return True
+    split = scalar_operand(value.op, "maximum") if value.op is not None else None
+    return split is not None and split[0] is x and split[1] <= bound
 
 
 def _raise_quotient(op: mil.Op, uses: Uses, edit: Edit) -> bool:

@@ -81,10 +81,41 @@ def test_a_matmul_absorbs_through_a_reshape_of_the_batch():
 
 def test_a_transposed_product_is_the_product_of_the_swapped():
     def build(m, x, y):
+        y = m.unary("tanh", y)
         product = m.op("matmul", {"x": x, "y": y}, transpose_x=True, transpose_y=False)
         return [m.unary("transpose", product, perm=SWAP)]
 
-    assert check(build) == ["matmul"]
+    assert check(build) == ["tanh", "matmul"]
+
+
+def test_a_product_with_weights_is_not_turned():
+    def build(m, x, y):
+        weights = m.unary("reshape", y, shape=(2, 4, 8))
+        flags = {"transpose_x": True, "transpose_y": False}
+        product = m.op("matmul", {"x": m.unary("tanh", x), "y": weights}, **flags)
+        return [m.unary("transpose", product, perm=SWAP)]
+
+    assert "transpose" in check(build)
+
+
+def test_a_transposed_product_behind_a_reshape_of_the_batch():
+    def build(m, x, y):
+        y = m.unary("tanh", y)
+        product = m.op("matmul", {"x": x, "y": y}, transpose_x=False, transpose_y=True)
+        wide = m.unary("reshape", product, shape=(1, 2, 4, 4))
+        return [m.unary("transpose", wide, perm=(0, 1, 3, 2))]
+
+    assert check(build) == ["tanh", "matmul", "reshape"]
+
+
+def test_a_transposed_product_of_other_rows_is_not_turned():
+    def build(m, x, y):
+        y = m.unary("tanh", y)
+        product = m.op("matmul", {"x": x, "y": y}, transpose_x=True, transpose_y=False)
+        wide = m.unary("reshape", product, shape=(2, 4, 16))
+        return [m.unary("transpose", wide, perm=SWAP)]
+
+    assert check(build) == ["tanh", "matmul", "reshape", "transpose"]
 
 
 def test_a_transpose_of_axes_of_one_becomes_a_reshape():
@@ -97,10 +128,11 @@ def test_a_transpose_of_axes_of_one_becomes_a_reshape():
 
 def test_a_product_that_others_read_is_not_turned():
     def build(m, x, y):
+        y = m.unary("tanh", y)
         product = m.op("matmul", {"x": x, "y": y}, transpose_x=True, transpose_y=False)
         return [m.unary("transpose", product, perm=SWAP), product]
 
-    assert check(build) == ["matmul", "transpose"]
+    assert check(build) == ["tanh", "matmul", "transpose"]
 
 
 def test_a_matmul_does_not_absorb_a_transpose_of_the_batch():

@@ -117,3 +117,20 @@ def test_a_dump_says_what_each_pass_did(tmp_path):
     assert [line.split()[0] for line in lines[2:]] == [p.name for p in passes.PIPELINE]
     assert any(line.split()[:3] == ["raise_softmax", "1", "changes"] for line in lines)
     assert any(line.split()[:2] == ["raise_norms", "disabled"] for line in lines)
+
+
+@pytest.mark.parametrize("chip", ["M1", "M2", "M3", "M4", "M5", "M6"])
+def test_every_chip_takes_what_is_raised(chip):
+    def fn(x):
+        centred = x - x.mean(-1, keepdims=True)
+        x = centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+        for activation in (jax.nn.gelu, jax.nn.silu, jax.nn.relu6, jax.nn.leaky_relu):
+            x = activation(x + 1)
+        x = jax.nn.soft_sign(jax.nn.softmax(x) + (x * x).sum(-1, keepdims=True))
+        return jax.nn.relu(x - 1).clip(0.5, 2)
+
+    with jax_ane.config(placement="ane", chip=chip):
+        (ane_program,) = jax_ane.explain(fn, np.ones((8, 64), np.float32)).programs
+    for opcode in ("layer_norm", "gelu", "sigmoid", "relu6", "leaky_relu", "softsign", "softmax",
+                   "reduce_sum_square", "clip"):  # fmt: skip
+        assert f"= {opcode}(" in ane_program.text, opcode

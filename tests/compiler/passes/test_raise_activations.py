@@ -73,7 +73,19 @@ def gelu_by_erf(m, x, inside=0.70711):
     return m.binary("mul", m.binary("mul", x, 0.5), e)
 
 
+def select(m, x, opcode, bound, a, b):
+    return m.op("select", {"cond": m.binary(opcode, x, bound), "a": a, "b": b})
+
+
+def hard_tanh(m, x):
+    inner = select(m, x, "less", -1.0, m.constant(-1.0), x)
+    return select(m, x, "greater", 1.0, m.constant(1.0), inner)
+
+
 EXACT = {
+    "hard tanh": (hard_tanh, ["clip"]),
+    "where(x > 0, x, 0)": (lambda m, x: select(m, x, "greater", 0, x, m.constant(0)), ["relu"]),
+    "where(x < 2, x, 2)": (lambda m, x: select(m, x, "less", 2, x, m.constant(2)), ["minimum"]),
     "relu": (relu, ["relu"]),
     "relu6": (relu6, ["relu6"]),
     "clip": (clip, ["clip"]),
@@ -118,7 +130,7 @@ def two(build):
 def test_raises_and_keeps_the_bits(name):
     build, left = EXACT[name]
     on, off = two(build)
-    assert clean(on, raise_activations) > 0
+    assert clean(on, raise_activations, raise_activations, raise_activations) > 0
     assert opcodes(on) == left
     for numerics in ("exact", "fast"):
         assert_same_bits(evaluate(on, numerics, scale=3), evaluate(off, numerics, scale=3))
@@ -162,6 +174,16 @@ def near_misses():
         cond = m.binary("greater", x, 0.0)
         scaled = m.binary("mul", m.x(64, 128), 0.01)
         return [m.op("select", {"cond": cond, "a": x, "b": scaled})]
+
+    def select_another_number(m, x):
+        return [select(m, x, "greater", 1.0, m.constant(2.0), x)]
+
+    def select_the_wrong_side(m, x):
+        return [select(m, x, "greater", 1.0, x, m.constant(2.0))]
+
+    def select_crossed_bounds(m, x):
+        high = m.binary("maximum", x, 2.0)
+        return [select(m, x, "greater", 1.0, m.constant(1.0), m.unary("abs", high))]
 
     def exponential_read(m, x):
         e = m.unary("exp", m.binary("mul", x, -1.0))
@@ -243,6 +265,7 @@ CASES = {
     "leaky_relu": (jax.nn.leaky_relu, "leaky_relu"),
     "soft_sign": (jax.nn.soft_sign, "softsign"),
     "clip": (lambda x: jnp.clip(x, -1, 2), "clip"),
+    "hard_tanh": (jax.nn.hard_tanh, "clip"),
 }
 
 
