@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,10 +13,12 @@ from jax_ane.compiler import graph, optable
 from jax_ane.compiler.graph import Op
 from jax_ane.compiler.lower import reduce as reduce_rules
 from jax_ane.compiler.lower.conv import conv_spec, tap_count
+from jax_ane.compiler.lower.shape import inside_mask
 
 MAX_RANK = 5
 MAX_TAPS = 256  # slices that one convolution or window may become
 _MAX_FP16 = 65504.0
+_MAX_MASK = 2**18  # elements of the constant that pads a window with other than zero
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,29 +122,60 @@ def _check_reduce_window(op: Op) -> Reason | None:
     reason = _check_reduce(op)
     if reason is not None:
         return reason
-    name = reduce_rules.reducer(op)
-    taps = int(np.prod(op.ints("window_dimensions")))
+    return _check_window(reduce_rules.Window(op), op, reduce_rules.reducer(op) != "stablehlo.add")
+
+
+def _check_window(window: reduce_rules.Window, op: Op, has_mask: bool) -> Reason | None:
+    taps = sum(size for size in window.size if size > 1)
     if taps > MAX_TAPS:
         return Reason("taps", f"{taps} shifted slices are more than the {MAX_TAPS} that pay")
-    padded = op.attr("padding") is not None and any(int(v) for v in op.attr("padding"))
-    dilated = op.attr("base_dilations") is not None and any(
-        d != 1 for d in op.ints("base_dilations")
-    )
-    if name != "stablehlo.add" and (padded or dilated):
-        return Reason("pad", "a padded max or min window needs a pad value other than zero")
+    if any(n <= 0 for n in window.filled_shape):
+        return Reason("empty", "padding crops the whole input away")
+    if has_mask and window.is_filled:
+        size = window.fill_mask(op.operands[0].tensor.shape).size
+        if size > _MAX_MASK:
+            return Reason("pad", f"a constant of {size} elements would have to pad the window")
     return None
 
 
+def _check_select_and_scatter(op: Op) -> Reason | None:
+    if not op.type.is_float:
+        return Reason("dtype", "arithmetic on masks stays on the host")
+    select, scatter = (region.blocks[0] for region in op.mlir.regions)
+    compare = select.operations[0].operation
+    in_order = list(compare.operands) == list(select.arguments)
+    first_largest = (
+        len(select.operations) == 2
+        and compare.name == "stablehlo.compare"
+        and "GE" in str(compare.attributes["comparison_direction"])
+        and in_order
+    )
+    if not first_largest or reduce_rules.region_op(scatter) != "stablehlo.add":
+        return Reason("reducer", "only the gradient of a max pool is known")
+    initial = constant_of(op.operands[2])
+    if initial is None or np.any(initial):
+        return Reason("reducer", "only a sum that starts from 0 is known")
+    window = reduce_rules.Window(op)
+    if math.prod(window.size) > MAX_TAPS or len(op.type.shape) > MAX_RANK - 1:
+        return Reason("taps", "the window has more elements or axes than pay")
+    return _check_window(window, op, has_mask=True)
+
+
 def _check_pad(op: Op) -> Reason | None:
-    value = constant_of(op.operands[1])
-    if value is None or float(np.asarray(value).flat[0]) != 0.0:
-        return Reason("ANE010", "the chip pads with zeros only")
-    if op.type.dtype == "i1":
-        return Reason("dtype", "padding a mask stays on the host")
+    value = op.operands[1].producer
+    if value is None or value.name != "stablehlo.constant":
+        return Reason("pad", "the chip pads with numbers that are known beforehand only")
     shape = op.operands[0].tensor.shape
-    for extent, low, high in zip(
-        shape, op.ints("edge_padding_low"), op.ints("edge_padding_high"), strict=True
-    ):
+    edges = [
+        op.ints(f"{name}_padding{side}")
+        for name, side in (("edge", "_low"), ("edge", "_high"), ("interior", ""))
+    ]
+    if np.any(graph.dense(value.attr("value"))):
+        size = inside_mask(shape, *edges).size
+        if size > _MAX_MASK:
+            return Reason("pad", f"a constant of {size} elements would have to pad it")
+    shape = op.operands[0].tensor.shape
+    for extent, low, high in zip(shape, *edges[:2], strict=True):
         if extent + min(low, 0) + min(high, 0) <= 0:
             return Reason("empty", "padding crops the whole input away")
     return None
@@ -224,6 +258,7 @@ _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.convolution": _check_convolution,
     "stablehlo.reduce": _check_reduce,
     "stablehlo.reduce_window": _check_reduce_window,
+    "stablehlo.select_and_scatter": _check_select_and_scatter,
     "stablehlo.pad": _check_pad,
     "stablehlo.composite": _check_composite,
     "stablehlo.constant": constant_refusal,

@@ -8,6 +8,7 @@ names its loaded program by id, and the cluster's ops are erased.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 
 from jaxlib.mlir import ir
@@ -28,15 +29,43 @@ def replace(plan: Plan, program_ids: Mapping[int, int]) -> None:
 
 
 def _sort(plan: Plan) -> None:
-    def key(op: Op) -> tuple[int, int, int]:
-        cluster = plan.cluster_of.get(op.index)
-        free = plan.reasons[op.index] is FREE  # constants depend on constants only
-        level = -1 if free else plan.levels[op.index]
-        return level, -1 if cluster is None else cluster.number, op.index
+    """Puts the block's ops in order: clusters in one piece each, and all after what they read.
 
+    Levels are that order, but for what became of a cluster that was cut: its pieces have one level.
+    """
+    nodes: dict[int, list[Op]] = {}  # by the index of a node's first op
+    node_of: dict[int, int] = {}
+    for op in plan.block.ops:
+        cluster = plan.cluster_of.get(op.index)
+        first = op.index if cluster is None else cluster.ops[0].index
+        nodes.setdefault(first, []).append(op)
+        node_of[op.index] = first
+    readers: dict[int, set[int]] = {node: set() for node in nodes}
+    for op in plan.block.ops:
+        for operand in op.operands:
+            if operand.producer is not None:
+                readers[node_of[operand.producer.index]].add(node_of[op.index])
+    waiting = dict.fromkeys(nodes, 0)
+    for source, targets in readers.items():
+        targets.discard(source)
+        for target in targets:
+            waiting[target] += 1
+
+    def key(node: int) -> tuple[int, int]:
+        # Constants depend on constants only.
+        return -1 if plan.reasons[node] is FREE else plan.levels[node], node
+
+    ready = [key(node) for node, count in waiting.items() if not count]
+    heapq.heapify(ready)
     terminator = plan.block.mlir.operations[len(plan.block.mlir.operations) - 1]
-    for op in sorted(plan.block.ops, key=key):
-        op.mlir.move_before(terminator.operation)
+    while ready:
+        _, node = heapq.heappop(ready)
+        for op in nodes[node]:
+            op.mlir.move_before(terminator.operation)
+        for target in readers[node]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                heapq.heappush(ready, key(target))
 
 
 def _outline(cluster: Cluster, program_id: int) -> None:

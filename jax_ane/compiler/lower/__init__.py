@@ -58,20 +58,20 @@ def boundary_shape(shape: tuple[int, ...], limit: int = NARROWEST_LIMIT) -> tupl
     while dims and width % _ROW_ELEMENTS and width * dims[-1] <= limit:
         width *= dims.pop()
     if not dims:
-        return (width // _fitting(width, limit), _fitting(width, limit))
+        return (width // fitting(width, limit), fitting(width, limit))
     height = dims.pop()
     if not dims and max(height, width) <= limit:
         return (height, width)
     rows = math.prod(dims) * height
     if width > limit:
-        rows, width = rows * (width // _fitting(width, limit)), _fitting(width, limit)
+        rows, width = rows * (width // fitting(width, limit)), fitting(width, limit)
         height = rows
     if height > limit:
-        height = _fitting(height, limit)
+        height = fitting(height, limit)
     return (rows // height, height, width)
 
 
-def _fitting(extent: int, limit: int) -> int:
+def fitting(extent: int, limit: int) -> int:
     """Returns the largest divisor of `extent` within the limit, or `extent` if prime."""
     if extent <= limit:
         return extent
@@ -91,7 +91,7 @@ class Context:
     """
 
     def __init__(self, axis_limit: int = NARROWEST_LIMIT) -> None:
-        self._axis_limit = axis_limit
+        self.axis_limit = axis_limit
         self.builder = mil.Builder()
         self._values: dict[int, mil.Value] = {}
 
@@ -101,7 +101,7 @@ class Context:
         """Declares `value` a program input; masks cross the border as fp16 0 and 1."""
         assert value.type is not None
         shape = mil_shape(value.type)
-        held = self.builder.input(mil.Type("fp16", boundary_shape(shape, self._axis_limit)))
+        held = self.builder.input(mil.Type("fp16", boundary_shape(shape, self.axis_limit)))
         held = self.reshape(held, shape)
         if value.type.dtype == "i1":
             held = self.to_bool(held)
@@ -113,7 +113,7 @@ class Context:
         held = self.dense(value)
         if held.type.dtype == "bool":
             held = self.to_fp16(held)
-        held = self.reshape(held, boundary_shape(mil_shape(value.type), self._axis_limit))
+        held = self.reshape(held, boundary_shape(mil_shape(value.type), self.axis_limit))
         if held.op is None or held.op.opcode == "const" or held in self.builder.program.outputs:
             held = self.op("mul", {"x": held, "y": self.constant(1.0)})
         self.builder.program.outputs.append(held)

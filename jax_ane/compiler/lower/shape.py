@@ -10,7 +10,7 @@ import numpy as np
 
 from jax_ane.compiler import graph, mil
 from jax_ane.compiler.graph import Op
-from jax_ane.compiler.lower import Context, lowers, mil_shape
+from jax_ane.compiler.lower import Context, fitting, lowers, mil_shape
 
 
 @lowers("stablehlo.constant")
@@ -94,14 +94,38 @@ def lower_reverse(context: Context, op: Op) -> mil.Value:
 
 @lowers("stablehlo.pad")
 def lower_pad(context: Context, op: Op) -> mil.Value:
-    # Partitioning admits pads with zeros only.
-    return pad_axes(
-        context,
-        context.dense(op.operands[0]),
-        op.ints("edge_padding_low"),
-        op.ints("edge_padding_high"),
-        op.ints("interior_padding"),
-    )
+    # Partitioning admits constant pad values only.
+    low, high = op.ints("edge_padding_low"), op.ints("edge_padding_high")
+    interior = op.ints("interior_padding")
+    held = context.dense(op.operands[0])
+    is_mask = held.type.dtype == "bool"
+    shape = held.shape
+    held = pad_axes(context, context.to_fp16(held) if is_mask else held, low, high, interior)
+    value = op.operands[1].producer
+    assert value is not None
+    number = float(graph.dense(value.attr("value")).astype(np.float32))
+    if number != 0.0:
+        # The chip pads with zeros only; a constant that is 0 inside makes them the number.
+        inside = inside_mask(shape, low, high, interior)
+        held = context.op(
+            "add", {"x": held, "y": context.constant(np.where(inside, 0.0, number))}
+        )
+    return context.to_bool(held) if is_mask else held
+
+
+def inside_mask(
+    shape: Sequence[int], low: Sequence[int], high: Sequence[int], interior: Sequence[int]
+) -> np.ndarray:
+    """Returns where a padded tensor holds elements of the operand, as 1 along unpadded axes."""
+    mask = np.ones((1,) * len(shape), bool)
+    for axis, extent in enumerate(shape):
+        step = interior[axis] + 1
+        spread = (extent - 1) * step + 1
+        place = np.arange(spread + low[axis] + high[axis]) - low[axis]
+        inside = (place >= 0) & (place < spread) & (place % step == 0)
+        if not inside.all():
+            mask = mask & inside.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    return mask
 
 
 def pad_axes(
@@ -134,8 +158,14 @@ def _stuff(context: Context, held: mil.Value, axis: int, gap: int) -> mil.Value:
     """
     shape = held.shape
     lead, extent, rest = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-    rows = context.reshape(held, (lead * extent, rest))
-    rows = context.op("pad", {"x": rows}, pad=(0, 0, 0, gap * rest))
+    steps = _folded(lead * extent, context.axis_limit)
+    if rest * (gap + 1) <= context.axis_limit:
+        view, pad = (*steps, rest), (0, 0, 0, gap * rest)
+    else:
+        width = fitting(rest, context.axis_limit)
+        view, pad = (*steps, rest // width, width), (0, gap * (rest // width), 0, 0)
+    pad = (0,) * (2 * len(view) - 4) + pad
+    rows = context.op("pad", {"x": context.reshape(held, view)}, pad=pad)
     stuffed = (*shape[:axis], extent * (gap + 1), *shape[axis + 1 :])
     size = (*shape[:axis], (extent - 1) * (gap + 1) + 1, *shape[axis + 1 :])
     return context.slice(context.reshape(rows, stuffed), (0,) * len(shape), size)
@@ -144,27 +174,40 @@ def _stuff(context: Context, held: mil.Value, axis: int, gap: int) -> mil.Value:
 def _pad_edges(
     context: Context, held: mil.Value, low: Sequence[int], high: Sequence[int]
 ) -> mil.Value:
-    """Pads with zeros, two neighbouring axes at a time, each pair seen as the last two axes."""
+    """Pads with zeros, two neighbouring axes at a time where they fit, seen as the last two."""
     axes = [axis for axis in range(len(low)) if low[axis] or high[axis]]
+    limit = context.axis_limit
     while axes:
         axis = axes.pop(0)
         shape = held.shape
-        paired = bool(axes) and axes[0] == axis + 1
-        if paired:
-            axes.pop(0)
-        last = axis + 1 if paired else axis
-        rest = math.prod(shape[last + 1 :])
-        lead = math.prod(shape[:axis])
-        pad = [0, 0]
-        if paired:
-            view = (lead, shape[axis], shape[last] * rest)
-            pad += [low[axis], high[axis]]
-        else:
-            view = (lead, shape[axis] * rest)
-        pad += [low[last] * rest, high[last] * rest]
+        lead, rest = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
         target = list(shape)
-        for changed in range(axis, last + 1):
-            target[changed] += low[changed] + high[changed]
-        held = context.op("pad", {"x": context.reshape(held, view)}, pad=tuple(pad))
+        target[axis] += low[axis] + high[axis]
+        longest = max(shape[axis] + low[axis] + high[axis], lead)
+        if axes and axes[0] == axis + 1 and longest <= limit:
+            second = axis + 1
+            inner = math.prod(shape[second + 1 :])
+            if (shape[second] + low[second] + high[second]) * inner <= limit:
+                axes.pop(0)
+                target[second] += low[second] + high[second]
+                view = (lead, shape[axis], rest)
+                pad = (low[axis], high[axis], low[second] * inner, high[second] * inner)
+                held = context.op("pad", {"x": context.reshape(held, view)}, pad=(0, 0, *pad))
+                held = context.reshape(held, target)
+                continue
+        # The axis becomes rows of a width that fits: padding is whole rows.
+        width = fitting(rest, limit)
+        rows = rest // width
+        view = (*_folded(lead, limit), shape[axis] * rows, width)
+        pad = (0,) * (2 * len(view) - 4) + (low[axis] * rows, high[axis] * rows, 0, 0)
+        if rest == 1:
+            view, pad = (*view[:-2], shape[axis]), (*pad[:-4], low[axis], high[axis])
+        held = context.op("pad", {"x": context.reshape(held, view)}, pad=pad)
         held = context.reshape(held, target)
     return held
+
+
+def _folded(extent: int, limit: int) -> tuple[int, ...]:
+    """Returns an extent as one axis, or as two where it is longer than the limit."""
+    width = fitting(extent, limit)
+    return (extent,) if width == extent else (extent // width, width)
