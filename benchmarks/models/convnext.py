@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+
 from models import common
 from models.common import Spec, Weights
 
@@ -47,9 +48,7 @@ def _block(p: Params, x: jax.Array) -> jax.Array:
 def forward(params: Params, images: jax.Array) -> jax.Array:
     """Returns the logits `[batch, 1000]` of `images` `[batch, height, width, 3]`."""
     x = images
-    for number, (patch, norm) in enumerate(
-        zip(params["patch"], params["patch_norm"], strict=True)
-    ):
+    for number, (patch, norm) in enumerate(zip(params["patch"], params["patch_norm"], strict=True)):
         if number:
             x = common.conv(patch, common.layer_norm(norm, x), 2, "VALID")
         else:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from models import common, transformer
 from models.common import Spec, Weights
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+
 from models import common
 from models.common import Spec, Weights
 

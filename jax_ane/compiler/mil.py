@@ -254,7 +254,7 @@ INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
     "concat": _infer_concat,
     "pad": _infer_pad,
     "reverse": _infer_same,
-    **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min"), _infer_reduce),
+    **dict.fromkeys(("reduce_sum", "reduce_mean", "reduce_max", "reduce_min"), _infer_reduce),
 }
 
 

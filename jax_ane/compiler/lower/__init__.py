@@ -4,7 +4,8 @@
 A rule is a function `(context, op) -> mil.Value` registered under the op's name by `@lowers`.
 Values are kept *lazily broadcast*: the MIL shape of a value has the rank of its StableHLO type,
 with 1 where the value does not vary, or is a rank-0 constant. Elementwise rules use that directly;
-rules that need every element ask for `context.dense(value)`. Rank 0 is MIL shape [1].
+rules that need every element ask for `context.dense(value)`. Rank 0 is MIL shape [1]; a rank above
+5 is folded: the same elements in order, all of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jax_ane.compiler.graph import Op, TensorType, Value
 Rule = Callable[["Context", Op], mil.Value]
 RULES: dict[str, Rule] = {}
 
+MAX_RANK = 5  # of any chip
 NARROWEST_LIMIT = 16384  # the axis limit that every chip keeps
 _ROW_ELEMENTS = 32  # 64 bytes of fp16: rows this long need no padding
 
@@ -38,8 +40,21 @@ def lowers(*names: str) -> Callable[[Rule], Rule]:
 
 
 def mil_shape(type_: TensorType) -> tuple[int, ...]:
-    """Returns the MIL shape of a StableHLO tensor (rank 0 becomes [1])."""
+    """Returns the MIL shape of a StableHLO tensor: rank 0 becomes [1], above 5 it is folded."""
+    if len(type_.shape) > MAX_RANK:
+        return boundary_shape(type_.shape)
     return type_.shape or (1,)
+
+
+def merge_axes(kinds: Sequence[object], shape: Sequence[int]) -> list[tuple[object, int]]:
+    """Returns runs of neighbouring axes of one kind as (kind, elements); axes of 1 fit anywhere."""
+    runs: list[tuple[object, int]] = []
+    for kind, extent in zip(kinds, shape, strict=True):
+        if runs and (runs[-1][0] == kind or extent == 1):
+            runs[-1] = (runs[-1][0], runs[-1][1] * extent)
+        else:
+            runs.append((kind, extent))
+    return runs
 
 
 def boundary_shape(shape: tuple[int, ...], limit: int = NARROWEST_LIMIT) -> tuple[int, ...]:
@@ -120,6 +135,10 @@ class Context:
 
     def set(self, value: Value, lowered: mil.Value) -> None:
         self._values[value.index] = lowered
+
+    def holds(self, value: Value) -> bool:
+        """Says whether `value` was lowered already."""
+        return value.index in self._values
 
     def get(self, value: Value) -> mil.Value:
         """Returns the lowered value, lazily broadcast."""

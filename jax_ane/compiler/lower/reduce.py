@@ -4,20 +4,30 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxlib.mlir import ir
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.graph import Op, Value
-from jax_ane.compiler.lower import Context, lowers, mil_shape
+from jax_ane.compiler.graph import Op, Value, constant_of
+from jax_ane.compiler.lower import MAX_RANK, Context, lowers, merge_axes, mil_shape
 from jax_ane.compiler.lower.shape import inside_mask, pad_axes
+
+_LONGEST_MEAN = 1024  # elements, of order 8 squared at most, whose sum fp16 holds
 
 # Reducer op -> (MIL reduction, MIL binary op).
 REDUCERS = {
     "stablehlo.add": ("reduce_sum", "add"),
     "stablehlo.maximum": ("reduce_max", "maximum"),
     "stablehlo.minimum": ("reduce_min", "minimum"),
+}
+
+# The same for masks, as the numbers 0 and 1.
+MASK_REDUCERS = {
+    "stablehlo.and": ("reduce_min", "minimum"),
+    "stablehlo.or": ("reduce_max", "maximum"),
 }
 
 
@@ -39,14 +49,67 @@ def region_op(block: ir.Block) -> str | None:
 
 @lowers("stablehlo.reduce")
 def lower_reduce(context: Context, op: Op) -> mil.Value:
-    opcode, combine = REDUCERS[reducer(op) or ""]
-    axes = op.ints("dimensions")
+    is_mask = op.type.dtype == "i1"
+    opcode, combine = (MASK_REDUCERS if is_mask else REDUCERS)[reducer(op) or ""]
     source = context.dense(op.operands[0])
-    if axes:
-        source = context.op(opcode, {"x": source}, axes=axes, keep_dims=True)
+    held = _reduce(context, opcode, context.to_fp16(source) if is_mask else source, op)
     # Keeping the axes and reshaping never meets a rank of 0 inside the program.
-    held = context.reshape(source, mil_shape(op.type))
+    held = context.reshape(held, mil_shape(op.type))
+    if is_mask:
+        return context.to_bool(held)
     return _with_initial(context, op, held, combine)
+
+
+def reduce_runs(op: Op) -> list[tuple[object, int]]:
+    """Returns the operand's axes as runs: (are they reduced, elements)."""
+    shape, axes = op.operands[0].tensor.shape, op.ints("dimensions")
+    return merge_axes([axis in axes for axis in range(len(shape))], shape)
+
+
+def _reduce(context: Context, opcode: str, held: mil.Value, op: Op) -> mil.Value:
+    """Reduces over the op's axes, which stay as axes of 1."""
+    axes = op.ints("dimensions")
+    if len(op.operands[0].tensor.shape) > MAX_RANK:
+        runs = reduce_runs(op)
+        held = context.reshape(held, [extent for _, extent in runs])
+        axes = tuple(i for i, (reduced, _) in enumerate(runs) if reduced)
+    if opcode == "reduce_mean":
+        for step in _steps(held.shape, axes):
+            held = context.op(opcode, {"x": held}, axes=step, keep_dims=True)
+        return held
+    return context.op(opcode, {"x": held}, axes=axes, keep_dims=True) if axes else held
+
+
+def mean_of(context: Context, total: Value, count: float) -> mil.Value | None:
+    """Returns `total / count` where that is a mean: a sum of `count` elements of the program.
+
+    The chip rounds the sum to fp16 before it divides, so long sums are taken in steps: a mean over
+    few axes, then the mean of those. None overflows then that would not as a result.
+    """
+    op = total.producer
+    while op is not None and op.name in ("stablehlo.broadcast_in_dim", "stablehlo.reshape"):
+        if op.operands[0].tensor.size != op.type.size:
+            return None
+        op = op.operands[0].producer
+    if op is None or op.name != "stablehlo.reduce" or reducer(op) != "stablehlo.add":
+        return None
+    initial = constant_of(op.operands[1])
+    is_mean = op.operands[0].tensor.size == count * op.type.size
+    if not is_mean or initial is None or np.any(initial) or not context.holds(op.operands[0]):
+        return None
+    held = _reduce(context, "reduce_mean", context.dense(op.operands[0]), op)
+    return context.reshape(held, mil_shape(total.tensor))
+
+
+def _steps(shape: tuple[int, ...], axes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Returns the axes in groups, last ones first, of at most _LONGEST_MEAN elements if may be."""
+    groups: list[tuple[int, ...]] = []
+    for axis in sorted(axes, reverse=True):
+        if groups and shape[axis] * math.prod(shape[a] for a in groups[-1]) <= _LONGEST_MEAN:
+            groups[-1] = (axis, *groups[-1])
+        else:
+            groups.append((axis,))
+    return groups
 
 
 def _with_initial(context: Context, op: Op, held: mil.Value, combine: str) -> mil.Value:

@@ -10,12 +10,12 @@ import numpy as np
 
 from jax_ane.compiler import graph, mil
 from jax_ane.compiler.graph import Op
-from jax_ane.compiler.lower import Context, fitting, lowers, mil_shape
+from jax_ane.compiler.lower import MAX_RANK, Context, fitting, lowers, merge_axes, mil_shape
 
 
 @lowers("stablehlo.constant")
 def lower_constant(context: Context, op: Op) -> mil.Value:
-    array = graph.dense(op.attr("value"))
+    array = graph.dense(op.attr("value")).reshape(mil_shape(op.type) if op.type.shape else ())
     if op.type.dtype == "i1":
         return context.to_bool(context.expand(_fold_splat(context, array), mil_shape(op.type)))
     return _fold_splat(context, array)
@@ -34,6 +34,8 @@ def lower_broadcast_in_dim(context: Context, op: Op) -> mil.Value:
     if held.shape == ():
         return held
     dims = op.ints("broadcast_dimensions")
+    if max(len(op.type.shape), len(op.operands[0].tensor.shape)) > MAX_RANK:
+        return _broadcast_folded(context, op, dims)
     shape = [1] * max(len(op.type.shape), 1)
     for axis, dim in enumerate(dims):
         shape[dim] = held.shape[axis]
@@ -43,6 +45,24 @@ def lower_broadcast_in_dim(context: Context, op: Op) -> mil.Value:
     return context.reshape(held, shape)
 
 
+def broadcast_runs(op: Op) -> list[tuple[object, int]]:
+    """Returns a broadcast's result as runs of axes: (does the operand vary along them, elements)."""
+    dims, source = op.ints("broadcast_dimensions"), op.operands[0].tensor.shape
+    varies = [False] * len(op.type.shape)
+    for axis, dim in enumerate(dims):
+        varies[dim] = source[axis] != 1
+    return merge_axes(varies, op.type.shape)
+
+
+def _broadcast_folded(context: Context, op: Op, dims: Sequence[int]) -> mil.Value:
+    # Partitioning admits this with the operand's axes in order and at most 5 runs.
+    runs = broadcast_runs(op)
+    held = context.dense(op.operands[0])
+    held = context.reshape(held, [extent if varies else 1 for varies, extent in runs])
+    held = context.expand(held, tuple(extent for _, extent in runs))
+    return context.reshape(held, mil_shape(op.type))
+
+
 @lowers("stablehlo.reshape")
 def lower_reshape(context: Context, op: Op) -> mil.Value:
     held = context.get(op.operands[0])
@@ -50,9 +70,11 @@ def lower_reshape(context: Context, op: Op) -> mil.Value:
         return held
     if math.prod(held.shape) == 1:
         return context.reshape(held, (1,) * len(mil_shape(op.type)))
-    kept = unit_reshape(held.shape, mil_shape(op.operands[0].tensor), mil_shape(op.type))
-    if kept is not None:
-        return context.reshape(held, kept)
+    source, target = op.operands[0].tensor, op.type
+    if max(len(source.shape), len(target.shape)) <= MAX_RANK:
+        kept = unit_reshape(held.shape, mil_shape(source), mil_shape(target))
+        if kept is not None:
+            return context.reshape(held, kept)
     return context.reshape(context.dense(op.operands[0]), mil_shape(op.type))
 
 
@@ -66,30 +88,117 @@ def unit_reshape(
     return tuple(next(kept) if d != 1 else 1 for d in target)
 
 
+def _number(context: Context, value: graph.Value) -> mil.Value:
+    """Returns every element of a value; a mask as 0 and 1, for only numbers can be moved."""
+    held = context.dense(value)
+    return context.to_fp16(held) if held.type.dtype == "bool" else held
+
+
+def _like(context: Context, op: Op, held: mil.Value) -> mil.Value:
+    return context.to_bool(held) if op.type.dtype == "i1" else held
+
+
 @lowers("stablehlo.transpose")
 def lower_transpose(context: Context, op: Op) -> mil.Value:
-    held = context.get(op.operands[0])
-    return held if held.shape == () else context.transpose(held, op.ints("permutation"))
+    held, perm = context.get(op.operands[0]), op.ints("permutation")
+    if held.shape == ():
+        return held
+    if held.type.dtype == "bool":
+        held = context.to_fp16(held)
+    if len(perm) > MAX_RANK:
+        runs = transpose_runs(perm, op.operands[0].tensor.shape)
+        held = context.reshape(held, [extent for _, extent in sorted(runs)])
+        order = sorted(range(len(runs)), key=lambda i: runs[i][0])
+        held = context.transpose(held, [order.index(i) for i in range(len(runs))])
+        return _like(context, op, context.reshape(held, mil_shape(op.type)))
+    return _like(context, op, context.transpose(held, perm))
+
+
+def transpose_runs(perm: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns the result's axes as runs that stay together: (first operand axis, elements)."""
+    runs: list[tuple[int, int]] = []
+    previous: int | None = None
+    for axis in perm:
+        if previous is not None and axis == previous + 1:
+            runs[-1] = (runs[-1][0], runs[-1][1] * shape[axis])
+        else:
+            runs.append((axis, shape[axis]))
+        previous = axis
+    return runs
 
 
 @lowers("stablehlo.slice")
 def lower_slice(context: Context, op: Op) -> mil.Value:
     if context.get(op.operands[0]).shape == ():
         return context.get(op.operands[0])
-    return context.slice(
-        context.dense(op.operands[0]), op.ints("start_indices"), op.type.shape, op.ints("strides")
-    )
+    begin, stride = op.ints("start_indices"), op.ints("strides")
+    held = _number(context, op.operands[0])
+    return _like(context, op, context.slice(held, begin, op.type.shape, stride))
+
+
+@lowers("stablehlo.dynamic_slice")
+def lower_dynamic_slice(context: Context, op: Op) -> mil.Value:
+    # Partitioning admits constant starts only.
+    if context.get(op.operands[0]).shape == ():
+        return context.get(op.operands[0])
+    held = _number(context, op.operands[0])
+    begin = constant_starts(op.operands[1:], op.operands[0].tensor.shape, op.type.shape)
+    return _like(context, op, context.slice(held, begin, op.type.shape))
+
+
+@lowers("stablehlo.dynamic_update_slice")
+def lower_dynamic_update_slice(context: Context, op: Op) -> mil.Value:
+    # Partitioning admits constant starts only.
+    held, update = (_number(context, v) for v in op.operands[:2])
+    begin = constant_starts(op.operands[2:], op.type.shape, update.shape)
+    return _like(context, op, _overwrite(context, held, update, begin, 0))
+
+
+def _overwrite(
+    context: Context, held: mil.Value, update: mil.Value, begin: Sequence[int], axis: int
+) -> mil.Value:
+    """Puts `update` into `held`: what lies before and after it along each axis is kept."""
+    while axis < len(begin) and held.shape[axis] == update.shape[axis]:
+        axis += 1
+    if axis == len(begin):
+        return update
+
+    def piece(first: int, size: int) -> mil.Value:
+        start, extent = [0] * len(begin), list(held.shape)
+        start[axis], extent[axis] = first, size
+        return context.slice(held, start, extent)
+
+    first, size = begin[axis], update.shape[axis]
+    inner = _overwrite(context, piece(first, size), update, begin, axis + 1)
+    after = held.shape[axis] - first - size
+    pieces = [piece(0, first)] if first else []
+    pieces += [inner, piece(first + size, after)] if after else [inner]
+    return context.concat(pieces, axis)
+
+
+def constant_starts(
+    starts: Sequence[graph.Value], shape: Sequence[int], size: Sequence[int]
+) -> list[int]:
+    """Returns the starts of a slice, moved so that it lies inside, as StableHLO says."""
+    numbers = [graph.constant_of(start) for start in starts]
+    return [
+        min(max(int(number.flat[0]), 0), extent - n)
+        for number, extent, n in zip(numbers, shape, size, strict=True)
+        if number is not None
+    ]
 
 
 @lowers("stablehlo.concatenate")
 def lower_concatenate(context: Context, op: Op) -> mil.Value:
     axis = int(op.attr("dimension"))
-    return context.concat([context.dense(v) for v in op.operands if v.tensor.shape[axis]], axis)
+    pieces = [_number(context, v) for v in op.operands if v.tensor.shape[axis]]
+    return _like(context, op, context.concat(pieces, axis))
 
 
 @lowers("stablehlo.reverse")
 def lower_reverse(context: Context, op: Op) -> mil.Value:
-    return context.op("reverse", {"x": context.dense(op.operands[0])}, axes=op.ints("dimensions"))
+    held = _number(context, op.operands[0])
+    return _like(context, op, context.op("reverse", {"x": held}, axes=op.ints("dimensions")))
 
 
 @lowers("stablehlo.pad")
@@ -107,9 +216,7 @@ def lower_pad(context: Context, op: Op) -> mil.Value:
     if number != 0.0:
         # The chip pads with zeros only; a constant that is 0 inside makes them the number.
         inside = inside_mask(shape, low, high, interior)
-        held = context.op(
-            "add", {"x": held, "y": context.constant(np.where(inside, 0.0, number))}
-        )
+        held = context.op("add", {"x": held, "y": context.constant(np.where(inside, 0.0, number))})
     return context.to_bool(held) if is_mask else held
 
 
