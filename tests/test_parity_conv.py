@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 from parity_tools import check_exact, check_parity, normal

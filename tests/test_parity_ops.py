@@ -28,8 +28,8 @@ ELEMENTWISE = {
     "clamp_by_arrays": lambda h, b: lax.clamp(-jnp.abs(b), h, jnp.abs(b)),
     "clamp_by_run_time_scalar": lambda h, b: lax.clamp(-jnp.abs(b[0, 0]), h, jnp.abs(b[0, 1])),
     "expm1": lambda h, b: jnp.expm1(h),
-    "expm1_of_small": lambda h, b: 30 * jnp.expm1(0.01 * h),
-    "divide_by_more_than_fp16_holds": lambda h, b: 7e4 * 2.0**-10 * (h * 500) / 2**17,
+    "expm1_of_small": lambda h, b: 3 * jnp.expm1(0.1 * h),
+    "divide_by_more_than_fp16_holds": lambda h, b: (h * 500) / 1e5 * 200,
     "floor_of_steps": lambda h, b: h + 0.5 * jnp.floor(h),
     "exp": lambda h, b: jnp.exp(h),
     "exp_of_negative": lambda h, b: jnp.exp(-jnp.abs(h)),
@@ -237,7 +237,7 @@ def test_product_of_every_rank(rank):
     if rank <= 5:
         check_parity(fn, *args)
     else:
-        check_exact(fn, *args)
+        check_exact(fn, *args, placements=("auto", "host"))
 
 
 def test_empty_arrays_beside_products():

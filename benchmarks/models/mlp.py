@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 
 from models import common
@@ -14,7 +16,7 @@ FULL, SMALL = (784, 1024, 1024, 1024, 10), (64, 96, 96, 10)
 def init(seed: int | None = 0, small: bool = False) -> list[common.Params]:
     """Returns one dense layer a step of the widths; shapes only without a seed."""
     weights, widths = Weights(seed), SMALL if small else FULL
-    return [weights.dense(a, b, (2 / a) ** 0.5) for a, b in zip(widths, widths[1:], strict=False)]
+    return [weights.dense(a, b, (2 / a) ** 0.5) for a, b in itertools.pairwise(widths)]
 
 
 def forward(params: list[common.Params], images: jax.Array) -> jax.Array:

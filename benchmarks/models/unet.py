@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax
@@ -25,7 +26,7 @@ def init(seed: int | None = 0, small: bool = False) -> Params:
 
     return {
         "down": [pair(a, b) for a, b in zip((3, *widths), widths, strict=False)],
-        "up": [weights.conv(2, b, a) for a, b in zip(widths, widths[1:], strict=False)],
+        "up": [weights.conv(2, b, a) for a, b in itertools.pairwise(widths)],
         "merge": [pair(2 * width, width) for width in widths[:-1]],
         "head": weights.conv(1, widths[0], CLASSES),
     }

@@ -201,15 +201,15 @@ def _check_select_and_scatter(op: Op) -> Reason | None:
 
 
 def _check_pad(op: Op) -> Reason | None:
-    value = op.operands[1].producer
-    if value is None or value.name != "stablehlo.constant":
+    value = constant_of(op.operands[1])
+    if value is None:
         return Reason("pad", "the chip pads with numbers that are known beforehand only")
     shape = op.operands[0].tensor.shape
     edges = [
         op.ints(f"{name}_padding{side}")
         for name, side in (("edge", "_low"), ("edge", "_high"), ("interior", ""))
     ]
-    if np.any(graph.dense(value.attr("value"))):
+    if np.any(value):
         size = inside_mask(shape, *edges).size
         if size > _MAX_MASK:
             return Reason("pad", f"a constant of {size} elements would have to pad it")

@@ -11,6 +11,7 @@ from compiler_tools import main, records, stablehlo_of
 from jax import lax
 
 X = np.ones((8, 8), np.float32)
+WIDE = np.ones((160, 160), np.float32)
 SIX = np.ones((2, 2, 2, 1, 2, 2), np.float32)
 
 
@@ -33,12 +34,13 @@ CASES = {
     "dynamic": (
         "dynamic_slice", lambda x: lax.dynamic_slice(x, (lax.convert_element_type(
             x[0, 0], jnp.int32), 0), (2, 2)),
-        lambda x: lax.dynamic_slice(x, (jnp.int32(1), jnp.int32(0)), (2, 2))),
+        lambda x: lax.dynamic_slice(x, (np.int32(1), np.int32(0)), (2, 2))),
     "dtype integer and": (
         "and", lambda x: x.astype(jnp.int32) & 3, lambda x: (x > 0) & (x < 1)),
     "empty": ("add", lambda x: x[:0] + 1, lambda x: x[:1] + 1),
     "ANE001": (
-        "reverse", lambda x: lax.rev(SIX * x[0, 0], (0,)), lambda x: lax.rev(SIX[0] * x[0, 0], (0,))),
+        "reverse", lambda x: lax.rev(SIX * x[0, 0], (0,)),
+        lambda x: lax.rev(SIX[0] * x[0, 0], (0,))),
     "precision": (
         "dot_general", lambda x: jnp.dot(x, x, precision="highest"),
         lambda x: jnp.dot(x, x, precision="high")),
@@ -61,8 +63,8 @@ CASES = {
     "reducer window": ("reduce_window", window(1.0, lax.mul), window(0.0, lax.add)),
     "taps window": (
         "reduce_window",
-        lambda x: lax.reduce_window(jnp.tile(x, (20, 20)), 0.0, lax.add, (129, 128), (1, 1), "VALID"),
-        lambda x: lax.reduce_window(jnp.tile(x, (20, 20)), 0.0, lax.add, (128, 128), (1, 1), "VALID")),
+        lambda x: lax.reduce_window(WIDE * x[0, 0], 0.0, lax.add, (129, 128), (1, 1), "VALID"),
+        lambda x: lax.reduce_window(WIDE * x[0, 0], 0.0, lax.add, (128, 128), (1, 1), "VALID")),
     "pad window": (
         "reduce_window", lambda x: window(-jnp.inf, lax.max, "SAME")(jnp.tile(x, (80, 80))),
         window(-jnp.inf, lax.max, "SAME")),

@@ -46,7 +46,7 @@ def lower_broadcast_in_dim(context: Context, op: Op) -> mil.Value:
 
 
 def broadcast_runs(op: Op) -> list[tuple[object, int]]:
-    """Returns a broadcast's result as runs of axes: (does the operand vary along them, elements)."""
+    """Returns a broadcast's result as runs: (does the operand vary there, elements)."""
     dims, source = op.ints("broadcast_dimensions"), op.operands[0].tensor.shape
     varies = [False] * len(op.type.shape)
     for axis, dim in enumerate(dims):
@@ -210,9 +210,9 @@ def lower_pad(context: Context, op: Op) -> mil.Value:
     is_mask = held.type.dtype == "bool"
     shape = held.shape
     held = pad_axes(context, context.to_fp16(held) if is_mask else held, low, high, interior)
-    value = op.operands[1].producer
+    value = graph.constant_of(op.operands[1])
     assert value is not None
-    number = float(graph.dense(value.attr("value")).astype(np.float32))
+    number = float(value.flat[0])
     if number != 0.0:
         # The chip pads with zeros only; a constant that is 0 inside makes them the number.
         inside = inside_mask(shape, low, high, interior)
