@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 from parity_tools import check_exact, check_parity, normal
@@ -174,3 +176,67 @@ def test_stack_with_biases_pools_and_strides():
     check_parity(
         jax.grad(lambda *a: (fn(*a) ** 2).mean(), argnums=(1, 2, 3, 4)), *args, tolerance=2e-2
     )
+
+
+POOLS = {
+    "halving": ((2, 2), (2, 2), "VALID"),
+    "overlapping": ((3, 3), (2, 2), "SAME"),
+    "overlapping_by_one": ((3, 3), (1, 1), "SAME"),
+    "gaps_between": ((2, 2), (3, 3), "VALID"),
+    "uncovered_edge": ((2, 2), (2, 2), ((0, 0), (0, 0))),
+    "one_axis": ((1, 4), (1, 3), ((0, 0), (2, 1))),
+}
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("name", POOLS)
+def test_max_pool_and_its_gradient(name, ties):
+    """Of equal largest elements the first one takes the gradient, as on cpu."""
+    size, strides, padding = POOLS[name]
+    if not isinstance(padding, str):
+        padding = ((0, 0), *padding, (0, 0))
+    x, w = normal(2, 9, 8, 4), normal(4, 4, seed=1, scale=0.5)
+    x = np.round(2 * x) if ties else x.astype(np.float16).astype(np.float32)
+
+    def pool(x):
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, *size, 1), (1, *strides, 1), padding)
+
+    def fn(x, w):
+        return pool(x) @ w
+
+    check_parity(fn, x, w)
+    check_parity(jax.grad(lambda *a: (fn(*a) ** 2).mean() * 64, argnums=(0, 1)), x, w,
+                 tolerance=1e-2)  # fmt: skip
+
+
+@pytest.mark.parametrize("function", ["max", "min"])
+def test_pool_of_negative_numbers_ignores_its_padding(function):
+    init, reducer = {"max": (-jnp.inf, lax.max), "min": (jnp.inf, lax.min)}[function]
+    sign = -1 if function == "max" else 1
+
+    def fn(a, b):
+        x = sign * jnp.abs(a @ b) - sign
+        return lax.reduce_window(
+            x, init, reducer, (2, 3), (2, 1), ((1, 0), (2, 2)), base_dilation=(1, 2)
+        ) @ jnp.ones((33, 4))
+
+    check_parity(fn, normal(16, 24, scale=0.4), normal(24, 16, seed=1, scale=0.4))
+
+
+def test_average_pool_and_its_gradient():
+    def fn(x, w):
+        y = lax.reduce_window(x, 0.0, lax.add, (1, 3, 3, 1), (1, 2, 2, 1), "SAME") / 9
+        return y @ w
+
+    x, w = normal(2, 9, 8, 4), normal(4, 4, seed=1, scale=0.5)
+    check_parity(fn, x, w)
+    check_parity(jax.grad(lambda *a: (fn(*a) ** 2).mean() * 64, argnums=(0, 1)), x, w,
+                 tolerance=1e-2)  # fmt: skip
+
+
+def test_long_axes_are_padded_and_contracted_in_rows():
+    """Neither a pad in front of long rows nor a long contraction needs a longer axis."""
+    x = normal(4, 300, 256, scale=0.1)
+    check_parity(lambda x, w: jnp.pad(x, ((0, 0), (1, 2), (0, 0))) @ w, x, normal(256, 4))
+    x, y = normal(4, 12000, 8, scale=0.1), normal(4, 12000, 4, seed=1, scale=0.1)
+    check_parity(lambda x, y: jnp.einsum("bki,bkj->ij", x, y), x, y)

@@ -1,66 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-18 for 224x224 images, NHWC, batch norm folded into each convolution's bias."""
+"""ResNet-18, NHWC, for 224x224 images or, with a 3x3 stem and no pool, for CIFAR's 32x32.
+
+Inference has the batch norms folded into kernels and biases. Training normalises over the batch,
+without a scale: relus hand a scale on, so the next kernel holds it.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
+
+from models import common
+from models.common import Spec, Weights
 
 Params = dict[str, Any]
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
+_SMALL_STAGES = ((16, 1), (32, 2))
 
 
-def init(seed: int = 0, classes: int = 1000) -> Params:
+def init(
+    seed: int | None = 0, small: bool = False, cifar: bool = False, classes: int = 1000
+) -> Params:
     """Returns random float32 weights: kernels `[height, width, in, out]` and biases `[out]`."""
-    random = np.random.default_rng(seed)
-
-    def conv(size: int, inputs: int, outputs: int) -> Params:
-        scale = np.sqrt(2 / (size * size * inputs))
-        shape = (size, size, inputs, outputs)
-        return {
-            "kernel": (random.standard_normal(shape) * scale).astype(np.float32),
-            "bias": (random.standard_normal(outputs) * 0.1).astype(np.float32),
-        }
-
-    params: Params = {"stem": conv(7, 3, 64)}
-    inputs = 64
-    for stage, (width, stride) in enumerate(STAGES):
+    weights, stages = Weights(seed), _SMALL_STAGES if small else STAGES
+    inputs = stages[0][0]
+    params: Params = {"stem": weights.conv(3 if cifar else 7, 3, inputs)}
+    for stage, (width, stride) in enumerate(stages):
         for block in range(2):
             step = stride if block == 0 else 1
-            weights = {"first": conv(3, inputs, width), "second": conv(3, width, width)}
+            p = {"first": weights.conv(3, inputs, width), "second": weights.conv(3, width, width)}
             if step != 1 or inputs != width:
-                weights["shortcut"] = conv(1, inputs, width)
-            params[f"block{stage}{block}"] = weights
+                p["shortcut"] = weights.conv(1, inputs, width)
+            params[f"block{stage}{block}"] = p
             inputs = width
-    params["head"] = {
-        "kernel": (random.standard_normal((512, classes)) / 23).astype(np.float32),
-        "bias": np.zeros(classes, np.float32),
-    }
+    params["head"] = weights.dense(inputs, 10 if cifar else classes)
     return params
 
 
-def _conv(p: Params, x: jax.Array, stride: int = 1) -> jax.Array:
-    dims = ("NHWC", "HWIO", "NHWC")
-    y = jax.lax.conv_general_dilated(
-        x, p["kernel"], (stride, stride), "SAME", dimension_numbers=dims
-    )
-    return y + p["bias"]
+def _conv(p: Params, x: jax.Array, stride: int = 1, train: bool = False) -> jax.Array:
+    if not train:
+        return common.conv(p, x, stride)
+    bare = {"kernel": p["kernel"], "bias": 0.0}
+    return common.normalise(common.conv(bare, x, stride), (0, 1, 2)) + p["bias"]
 
 
-def apply(params: Params, images: jax.Array) -> jax.Array:
-    """Returns the logits `[batch, classes]` of `images`: float32 `[batch, 224, 224, 3]`."""
-    x = jax.nn.relu(_conv(params["stem"], images, 2))
-    x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
-    for stage, (_, stride) in enumerate(STAGES):
-        for block in range(2):
-            p = params[f"block{stage}{block}"]
-            step = stride if block == 0 else 1
-            y = jax.nn.relu(_conv(p["first"], x, step))
-            y = _conv(p["second"], y)
-            shortcut = _conv(p["shortcut"], x, step) if "shortcut" in p else x
-            x = jax.nn.relu(y + shortcut)
-    x = x.mean((1, 2))
-    return x @ params["head"]["kernel"] + params["head"]["bias"]
+def apply(params: Params, images: jax.Array, train: bool = False) -> jax.Array:
+    """Returns the logits `[batch, classes]` of `images`: float32 `[batch, height, width, 3]`."""
+    cifar = params["stem"]["kernel"].shape[0] == 3
+    x = jax.nn.relu(_conv(params["stem"], images, 1 if cifar else 2, train))
+    if not cifar:
+        x = common.max_pool(x, 3, 2, "SAME")
+    for name in sorted(n for n in params if n.startswith("block")):
+        p = params[name]
+        step = 2 if name[-1] == "0" and name != "block00" else 1
+        y = jax.nn.relu(_conv(p["first"], x, step, train))
+        y = _conv(p["second"], y, 1, train)
+        x = jax.nn.relu(y + (_conv(p["shortcut"], x, step, train) if "shortcut" in p else x))
+    return common.dense(params["head"], x.mean((1, 2)))
+
+
+forward = apply
+
+
+def loss(params: Params, images: jax.Array, labels: jax.Array) -> jax.Array:
+    return common.cross_entropy(apply(params, images, train=True), labels)
+
+
+train_step = common.adamw_step(loss)
+
+
+def example(small: bool = False, cifar: bool = False) -> tuple[Spec, Spec]:
+    batch, size = (64, 32) if cifar else (8, 224)
+    if small:
+        batch, size = (4, 16) if cifar else (2, 64)
+    return Spec((batch, size, size, 3)), Spec((batch,), high=10 if cifar else 1000)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transformer blocks of GPT-2 (pre-norm, causal) and BERT (post-norm), 12 heads of 64."""
+"""Transformer blocks of GPT-2 and ViT (pre-norm) and BERT (post-norm), heads of 64."""
 
 from __future__ import annotations
 
@@ -9,66 +9,78 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models import common
+from models.common import Weights
+
 Params = dict[str, Any]
-WIDTH, HEADS = 768, 12
+WIDTH, HEAD_WIDTH = 768, 64
 
 
 def init_block(seed: int = 0, width: int = WIDTH) -> Params:
     """Returns one block's float32 weights: matrices `[in, out]`, biases and norms `[out]`."""
-    random = np.random.default_rng(seed)
+    return draw_block(Weights(seed), width)
 
-    def dense(inputs: int, outputs: int) -> Params:
-        kernel = random.standard_normal((inputs, outputs)) * 0.02
-        return {"kernel": kernel.astype(np.float32), "bias": np.zeros(outputs, np.float32)}
 
-    def norm() -> Params:
-        return {"scale": np.ones(width, np.float32), "bias": np.zeros(width, np.float32)}
-
+def draw_block(weights: Weights, width: int) -> Params:
+    """Draws one block's weights of the scale that GPT-2 and BERT start with, at width 768."""
+    scale = 0.02 * (768 / width) ** 0.5
     return {
-        "norm1": norm(),
-        "qkv": dense(width, 3 * width),
-        "out": dense(width, width),
-        "norm2": norm(),
-        "up": dense(width, 4 * width),
-        "down": dense(4 * width, width),
+        "norm1": weights.norm(width),
+        "qkv": weights.dense(width, 3 * width, scale),
+        "out": weights.dense(width, width, scale),
+        "norm2": weights.norm(width),
+        "up": weights.dense(width, 4 * width, scale),
+        "down": weights.dense(4 * width, width, scale / 2),
     }
 
 
-def _dense(p: Params, x: jax.Array) -> jax.Array:
-    return x @ p["kernel"] + p["bias"]
-
-
-def _norm(p: Params, x: jax.Array) -> jax.Array:
-    mean = x.mean(-1, keepdims=True)
-    variance = jnp.square(x - mean).mean(-1, keepdims=True)
-    return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * p["scale"] + p["bias"]
-
-
-def _attention(p: Params, x: jax.Array, causal: bool) -> jax.Array:
+def split_heads(x: jax.Array) -> jax.Array:
+    """Turns `[batch, length, width]` into `[batch, heads, length, 64]`."""
     batch, length, width = x.shape
-    q, k, v = jnp.split(_dense(p["qkv"], x), 3, axis=-1)
+    return x.reshape(batch, length, width // HEAD_WIDTH, HEAD_WIDTH).transpose(0, 2, 1, 3)
 
-    def heads(t: jax.Array) -> jax.Array:
-        return t.reshape(batch, length, HEADS, width // HEADS).transpose(0, 2, 1, 3)
 
-    scores = heads(q) @ heads(k).transpose(0, 1, 3, 2) / np.sqrt(width // HEADS)
-    if causal:
-        mask = jnp.tril(jnp.ones((length, length), bool))
+def merge_heads(x: jax.Array) -> jax.Array:
+    batch, heads, length, _ = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(batch, length, heads * HEAD_WIDTH)
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Mixes values `[batch, heads, length, 64]`; where `mask` is False nothing is seen."""
+    scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(HEAD_WIDTH)
+    if mask is not None:
         scores = jnp.where(mask, scores, -1e4)
-    mixed = jax.nn.softmax(scores) @ heads(v)
-    return _dense(p["out"], mixed.transpose(0, 2, 1, 3).reshape(batch, length, width))
+    return jax.nn.softmax(scores) @ v
+
+
+def causal_mask(length: int) -> jax.Array:
+    return jnp.tril(jnp.ones((length, length), bool))
+
+
+def attention(p: Params, x: jax.Array, causal: bool) -> jax.Array:
+    """Maps `x` `[batch, length, width]` through self-attention."""
+    q, k, v = (split_heads(t) for t in jnp.split(common.dense(p["qkv"], x), 3, axis=-1))
+    mask = causal_mask(x.shape[1]) if causal else None
+    return common.dense(p["out"], merge_heads(attend(q, k, v, mask)))
+
+
+def mlp(p: Params, x: jax.Array) -> jax.Array:
+    return common.dense(p["down"], jax.nn.gelu(common.dense(p["up"], x)))
+
+
+def pre_norm_block(p: Params, x: jax.Array, causal: bool) -> jax.Array:
+    x = x + attention(p, common.layer_norm(p["norm1"], x), causal)
+    return x + mlp(p, common.layer_norm(p["norm2"], x))
 
 
 def gpt2_block(p: Params, x: jax.Array) -> jax.Array:
     """Maps `x`, float32 `[batch, length, width]`, to the same shape."""
-    x = x + _attention(p, _norm(p["norm1"], x), causal=True)
-    return x + _dense(p["down"], jax.nn.gelu(_dense(p["up"], _norm(p["norm2"], x))))
+    return pre_norm_block(p, x, causal=True)
 
 
 def bert_encoder(blocks: list[Params], x: jax.Array) -> jax.Array:
     """Maps embeddings `x`, float32 `[batch, length, width]`, through all blocks."""
     for p in blocks:
-        x = _norm(p["norm1"], x + _attention(p, x, causal=False))
-        hidden = jax.nn.gelu(_dense(p["up"], x))  # by tanh, as the original does
-        x = _norm(p["norm2"], x + _dense(p["down"], hidden))
+        x = common.layer_norm(p["norm1"], x + attention(p, x, causal=False))
+        x = common.layer_norm(p["norm2"], x + mlp(p, x))  # gelu by tanh, as the original does
     return x

@@ -4,18 +4,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from jax_ane.compiler import graph, optable
-from jax_ane.compiler.graph import Op
+from jax_ane.compiler.graph import Op, constant_of, passes_constant
+from jax_ane.compiler.lower import MAX_RANK
 from jax_ane.compiler.lower import reduce as reduce_rules
 from jax_ane.compiler.lower.conv import conv_spec, tap_count
+from jax_ane.compiler.lower.shape import broadcast_runs, inside_mask, transpose_runs
 
-MAX_RANK = 5
 MAX_TAPS = 256  # slices that one convolution or window may become
 _MAX_FP16 = 65504.0
+# How many operands come before the starts of a slice.
+_STARTS = {"stablehlo.dynamic_slice": 1, "stablehlo.dynamic_update_slice": 2}
+_MAX_MASK = 2**18  # elements of the constant that pads a window with other than zero
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +33,15 @@ class Reason:
 
 
 NO_RULE = "no-rule"
+__all__ = [
+    "MAX_RANK",
+    "MAX_TAPS",
+    "Reason",
+    "constant_of",
+    "constant_refusal",
+    "passes_constant",
+    "refusal",
+]
 
 
 def refusal(op: Op) -> Reason | None:
@@ -47,7 +61,12 @@ def _no_check(op: Op) -> Reason | None:
 
 
 def _check_types(op: Op) -> Reason | None:
-    for value in (*op.operands, *op.results):
+    operands = op.operands
+    if op.name in _STARTS:
+        operands, starts = operands[: _STARTS[op.name]], operands[_STARTS[op.name] :]
+        if any(constant_of(start) is None for start in starts):
+            return Reason("dynamic", "where it begins is known only at run time")
+    for value in (*operands, *op.results):
         if value.type is None:
             return Reason("type", "a token, tuple or dynamic shape cannot enter the ANE")
         if value.type.dtype not in ("f16", "f32", "i1"):
@@ -66,11 +85,27 @@ def _check_size(op: Op) -> Reason | None:
         assert value.type is not None
         if value.type.size == 0:
             return Reason("empty", "an empty tensor has nothing for the ANE to do")
-        if len(value.type.shape) > MAX_RANK:
-            return Reason(
-                "ANE001", f"rank {len(value.type.shape)} is above 5", "merge axes by reshape"
-            )
+    rank = max(len(v.tensor.shape) for v in (*op.operands, *op.results))
+    if rank > MAX_RANK and not _folds(op):
+        return Reason("ANE001", f"rank {rank} is above 5", "merge axes by reshape")
     return None
+
+
+def _folds(op: Op) -> bool:
+    """Says whether an op of a rank above 5 can be written with fewer axes."""
+    if op.name == "stablehlo.broadcast_in_dim":
+        dims = op.ints("broadcast_dimensions")
+        return list(dims) == sorted(dims) and len(broadcast_runs(op)) <= MAX_RANK
+    if op.name == "stablehlo.reduce":
+        return len(reduce_rules.reduce_runs(op)) <= MAX_RANK
+    if op.name == "stablehlo.transpose":
+        runs = transpose_runs(op.ints("permutation"), op.operands[0].tensor.shape)
+        return len(runs) <= MAX_RANK
+    is_arithmetic = optable.row(op.name).kind is optable.Kind.ARITHMETIC
+    windowed = ("stablehlo.reduce_window", "stablehlo.select_and_scatter")
+    return (is_arithmetic and op.name not in windowed) or op.name in (
+        "stablehlo.reshape", "stablehlo.convert", "stablehlo.constant",
+    )  # fmt: skip
 
 
 def _check_precision(op: Op) -> Reason | None:
@@ -108,40 +143,78 @@ def _check_convolution(op: Op) -> Reason | None:
 
 
 def _check_reduce(op: Op) -> Reason | None:
-    if reduce_rules.reducer(op) not in reduce_rules.REDUCERS:
+    name = reduce_rules.reducer(op)
+    if op.type.dtype == "i1" and name in reduce_rules.MASK_REDUCERS:
+        initial = constant_of(op.operands[1])
+        neutral = name == "stablehlo.and"
+        if initial is None or bool(initial.flat[0]) is not neutral:
+            return Reason("reducer", "a reduction of masks starts from its neutral value only")
+        return None
+    if name not in reduce_rules.REDUCERS:
         return Reason("reducer", "only sum, maximum and minimum reductions have an ANE op")
     if not op.type.is_float:
-        return Reason("dtype", "a reduction of masks stays on the host")
+        return Reason("dtype", "arithmetic on masks stays on the host")
     return None
 
 
 def _check_reduce_window(op: Op) -> Reason | None:
     reason = _check_reduce(op)
-    if reason is not None:
-        return reason
-    name = reduce_rules.reducer(op)
-    taps = int(np.prod(op.ints("window_dimensions")))
+    if reason is not None or op.type.dtype == "i1":
+        return reason or Reason("reducer", "a window over masks stays on the host")
+    return _check_window(reduce_rules.Window(op), op, reduce_rules.reducer(op) != "stablehlo.add")
+
+
+def _check_window(window: reduce_rules.Window, op: Op, has_mask: bool) -> Reason | None:
+    taps = sum(size for size in window.size if size > 1)
     if taps > MAX_TAPS:
         return Reason("taps", f"{taps} shifted slices are more than the {MAX_TAPS} that pay")
-    padded = op.attr("padding") is not None and any(int(v) for v in op.attr("padding"))
-    dilated = op.attr("base_dilations") is not None and any(
-        d != 1 for d in op.ints("base_dilations")
-    )
-    if name != "stablehlo.add" and (padded or dilated):
-        return Reason("pad", "a padded max or min window needs a pad value other than zero")
+    if any(n <= 0 for n in window.filled_shape):
+        return Reason("empty", "padding crops the whole input away")
+    if has_mask and window.is_filled:
+        size = window.fill_mask(op.operands[0].tensor.shape).size
+        if size > _MAX_MASK:
+            return Reason("pad", f"a constant of {size} elements would have to pad the window")
     return None
+
+
+def _check_select_and_scatter(op: Op) -> Reason | None:
+    if not op.type.is_float:
+        return Reason("dtype", "arithmetic on masks stays on the host")
+    select, scatter = (region.blocks[0] for region in op.mlir.regions)
+    compare = select.operations[0].operation
+    in_order = list(compare.operands) == list(select.arguments)
+    first_largest = (
+        len(select.operations) == 2
+        and compare.name == "stablehlo.compare"
+        and "GE" in str(compare.attributes["comparison_direction"])
+        and in_order
+    )
+    if not first_largest or reduce_rules.region_op(scatter) != "stablehlo.add":
+        return Reason("reducer", "only the gradient of a max pool is known")
+    initial = constant_of(op.operands[2])
+    if initial is None or np.any(initial):
+        return Reason("reducer", "only a sum that starts from 0 is known")
+    window = reduce_rules.Window(op)
+    if math.prod(window.size) > MAX_TAPS or len(op.type.shape) > MAX_RANK - 1:
+        return Reason("taps", "the window has more elements or axes than pay")
+    return _check_window(window, op, has_mask=True)
 
 
 def _check_pad(op: Op) -> Reason | None:
     value = constant_of(op.operands[1])
-    if value is None or float(np.asarray(value).flat[0]) != 0.0:
-        return Reason("ANE010", "the chip pads with zeros only")
-    if op.type.dtype == "i1":
-        return Reason("dtype", "padding a mask stays on the host")
+    if value is None:
+        return Reason("pad", "the chip pads with numbers that are known beforehand only")
     shape = op.operands[0].tensor.shape
-    for extent, low, high in zip(
-        shape, op.ints("edge_padding_low"), op.ints("edge_padding_high"), strict=True
-    ):
+    edges = [
+        op.ints(f"{name}_padding{side}")
+        for name, side in (("edge", "_low"), ("edge", "_high"), ("interior", ""))
+    ]
+    if np.any(value):
+        size = inside_mask(shape, *edges).size
+        if size > _MAX_MASK:
+            return Reason("pad", f"a constant of {size} elements would have to pad it")
+    shape = op.operands[0].tensor.shape
+    for extent, low, high in zip(shape, *edges[:2], strict=True):
         if extent + min(low, 0) + min(high, 0) <= 0:
             return Reason("empty", "padding crops the whole input away")
     return None
@@ -188,42 +261,12 @@ def _check_logical(op: Op) -> Reason | None:
     return None
 
 
-def _check_mask_movement(op: Op) -> Reason | None:
-    if op.type.dtype == "i1":
-        return Reason("dtype", "moving a mask stays on the host")
-    return None
-
-
-def constant_of(value: graph.Value) -> np.ndarray | None:
-    """Returns the constant behind a value, looking through broadcasts and conversions."""
-    op = value.producer
-    while op is not None and passes_constant(op):
-        value = op.operands[0]
-        op = value.producer
-    if op is None or op.name != "stablehlo.constant":
-        return None
-    return graph.dense(op.attr("value"))
-
-
-def passes_constant(op: Op) -> bool:
-    """Says whether `op` only repeats its operand's value: a broadcast, or a harmless conversion."""
-    if op.name == "stablehlo.broadcast_in_dim":
-        return True
-    if op.name != "stablehlo.convert":
-        return False
-    source, target = op.operands[0].type, op.results[0].type
-    return (
-        source is not None
-        and target is not None
-        and (target.is_float and source.dtype in ("i1", "f16", "f32", "i8", "i16", "i32", "i64"))
-    )
-
-
 _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.dot_general": _check_precision,
     "stablehlo.convolution": _check_convolution,
     "stablehlo.reduce": _check_reduce,
     "stablehlo.reduce_window": _check_reduce_window,
+    "stablehlo.select_and_scatter": _check_select_and_scatter,
     "stablehlo.pad": _check_pad,
     "stablehlo.composite": _check_composite,
     "stablehlo.constant": constant_refusal,
@@ -232,8 +275,4 @@ _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
         _check_arithmetic,
     ),
     **dict.fromkeys((f"stablehlo.{n}" for n in ("and", "or", "xor", "not")), _check_logical),
-    **dict.fromkeys(
-        (f"stablehlo.{n}" for n in ("slice", "concatenate", "reverse", "transpose")),
-        _check_mask_movement,
-    ),
 }

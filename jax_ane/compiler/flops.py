@@ -11,7 +11,9 @@ from jax_ane.compiler.lower.conv import conv_spec
 from jax_ane.compiler.lower.dot import dot_dimensions
 from jax_ane.compiler.optable import Kind
 
-_FREE = frozenset({"constant", "iota", "custom_call", "while", "case", "if", "tuple", "composite"})
+_FREE = frozenset(
+    {"constant", "iota", "custom_call", "while", "case", "if", "tuple", "composite", "gather"}
+)
 
 
 def count(op: Op) -> int:
@@ -30,6 +32,9 @@ def count(op: Op) -> int:
         return 2 * out * math.prod(weights[a] for a in spec.rhs_axes[1:])
     if name == "reduce":
         return sum(v.type.size for v in op.operands[: len(op.operands) // 2] if v.type)
+    if name == "scatter":
+        updates = op.operands[len(op.operands) - len(op.results)].type
+        return updates.size if updates else 0
     if name == "reduce_window":
         return out * math.prod(op.ints("window_dimensions"))
     if name in _FREE or optable.row(op.name).kind is Kind.MOVEMENT:

@@ -220,6 +220,31 @@ def dense(attribute: Any) -> np.ndarray:
     return np.array(attribute).reshape(type_.shape)
 
 
+def constant_of(value: Value) -> np.ndarray | None:
+    """Returns the constant behind a value, looking through broadcasts and conversions."""
+    op = value.producer
+    while op is not None and passes_constant(op):
+        value = op.operands[0]
+        op = value.producer
+    if op is None or op.name != "stablehlo.constant":
+        return None
+    return dense(op.attr("value"))
+
+
+def passes_constant(op: Op) -> bool:
+    """Says whether `op` only repeats its operand's value: a broadcast, or a harmless conversion."""
+    if op.name == "stablehlo.broadcast_in_dim":
+        return True
+    if op.name != "stablehlo.convert":
+        return False
+    source, target = op.operands[0].type, op.results[0].type
+    return (
+        source is not None
+        and target is not None
+        and (target.is_float and source.dtype in ("i1", "f16", "f32", "i8", "i16", "i32", "i64"))
+    )
+
+
 NUMPY_DTYPES: dict[str, Any] = {
     "f16": np.float16,
     "f32": np.float32,

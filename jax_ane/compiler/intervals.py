@@ -248,7 +248,7 @@ def contraction(op: mil.Op) -> int:
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_MOVES, _moved),
-    **dict.fromkeys(("reduce_max", "reduce_min", "floor", "ceil"), _moved),
+    **dict.fromkeys(("reduce_max", "reduce_mean", "reduce_min", "floor", "ceil"), _moved),
     "abs": _abs,
     "add": _add,
     "concat": _concat,

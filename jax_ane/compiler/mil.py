@@ -271,7 +271,9 @@ BINARY = frozenset({"add", "maximum", "minimum", "mul", "pow", "real_div", "sub"
 COMPARISONS = frozenset({
     "equal", "greater", "greater_equal", "less", "less_equal", "not_equal",
 })
-REDUCTIONS = frozenset({"reduce_max", "reduce_min", "reduce_sum", "reduce_sum_square"})
+REDUCTIONS = frozenset({
+    "reduce_max", "reduce_mean", "reduce_min", "reduce_sum", "reduce_sum_square",
+})
 # fmt: on
 
 INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {

@@ -244,7 +244,7 @@ def _refusal(op: Op, free: set[int]) -> Reason | None:
         reason = able.constant_refusal(producer)
         if reason is not None and not _is_initial_value(op, operand):
             return reason
-        if op.name in ("stablehlo.multiply", "stablehlo.divide") and _overflows(producer):
+        if op.name == "stablehlo.multiply" and _overflows(producer):
             return Reason("overflows", "multiplies by a constant beyond fp16's 65504")
     return None
 

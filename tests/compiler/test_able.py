@@ -11,6 +11,7 @@ from compiler_tools import main, records, stablehlo_of
 from jax import lax
 
 X = np.ones((8, 8), np.float32)
+WIDE = np.ones((160, 160), np.float32)
 SIX = np.ones((2, 2, 2, 1, 2, 2), np.float32)
 
 
@@ -30,16 +31,16 @@ CASES = {
     "no-rule log": ("log", jnp.log, None),
     "dtype f64 style": ("add", lambda x: x.astype(jnp.int32) + 1, lambda x: x + 1),
     "dtype bf16": ("multiply", lambda x: x.astype(jnp.bfloat16) * 2, lambda x: x * 2),
-    "reducer mask": ("reduce", lambda x: (x > 0).any(), lambda x: x.max()),
-    "dtype mask move": ("transpose", lambda x: (x > 0).T, lambda x: x.T),
-    "dtype mask pad": (
-        "pad", lambda x: lax.pad(x > 0, False, ((1, 1, 0), (0, 0, 0))),
-        lambda x: lax.pad(x, 0.0, ((1, 1, 0), (0, 0, 0)))),
+    "dynamic": (
+        "dynamic_slice", lambda x: lax.dynamic_slice(x, (lax.convert_element_type(
+            x[0, 0], jnp.int32), 0), (2, 2)),
+        lambda x: lax.dynamic_slice(x, (np.int32(1), np.int32(0)), (2, 2))),
     "dtype integer and": (
         "and", lambda x: x.astype(jnp.int32) & 3, lambda x: (x > 0) & (x < 1)),
     "empty": ("add", lambda x: x[:0] + 1, lambda x: x[:1] + 1),
     "ANE001": (
-        "add", lambda x: jnp.asarray(SIX) + x[0, 0], lambda x: jnp.asarray(SIX[0]) + x[0, 0]),
+        "reverse", lambda x: lax.rev(SIX * x[0, 0], (0,)),
+        lambda x: lax.rev(SIX[0] * x[0, 0], (0,))),
     "precision": (
         "dot_general", lambda x: jnp.dot(x, x, precision="highest"),
         lambda x: jnp.dot(x, x, precision="high")),
@@ -62,11 +63,14 @@ CASES = {
     "reducer window": ("reduce_window", window(1.0, lax.mul), window(0.0, lax.add)),
     "taps window": (
         "reduce_window",
-        lambda x: lax.reduce_window(jnp.tile(x, (4, 4)), 0.0, lax.add, (17, 16), (1, 1), "VALID"),
-        lambda x: lax.reduce_window(jnp.tile(x, (4, 4)), 0.0, lax.add, (16, 16), (1, 1), "VALID")),
+        lambda x: lax.reduce_window(WIDE * x[0, 0], 0.0, lax.add, (129, 128), (1, 1), "VALID"),
+        lambda x: lax.reduce_window(WIDE * x[0, 0], 0.0, lax.add, (128, 128), (1, 1), "VALID")),
     "pad window": (
-        "reduce_window", window(-jnp.inf, lax.max, "SAME"), window(0.0, lax.add, "SAME")),
-    "ANE010": ("pad", lambda x: jnp.pad(x, 1, constant_values=1.0), lambda x: jnp.pad(x, 1)),
+        "reduce_window", lambda x: window(-jnp.inf, lax.max, "SAME")(jnp.tile(x, (80, 80))),
+        window(-jnp.inf, lax.max, "SAME")),
+    "pad": (
+        "pad", lambda x: lax.pad(x, x[0, 0], ((1, 1, 0), (0, 0, 0))),
+        lambda x: jnp.pad(x, 1, constant_values=1.0)),
     "empty pad": (
         "pad", lambda x: lax.pad(x, 0.0, ((-8, 9, 0), (0, 0, 0))),
         lambda x: lax.pad(x, 0.0, ((-7, 9, 0), (0, 0, 0)))),

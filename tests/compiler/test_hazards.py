@@ -60,6 +60,12 @@ def usual_epsilon(x):
 
 def long_squares(x):
     h = x @ ones(64, 4096)
+    return (h * jax.lax.rsqrt(jnp.sum(h * h, -1, keepdims=True) + 1e-5)) @ ones(4096, 64)
+
+
+def long_mean(x):
+    """Is taken in steps, none of which overflows."""
+    h = x @ ones(64, 4096)
     return (h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)) @ ones(4096, 64)
 
 
@@ -101,7 +107,7 @@ def test_hazard_is_found_with_the_users_line(code):
     assert code in report.to_html()
 
 
-@pytest.mark.parametrize("fn", [clipped_exponential, softmax, usual_epsilon])
+@pytest.mark.parametrize("fn", [clipped_exponential, softmax, usual_epsilon, long_mean])
 def test_ordinary_code_has_none(fn):
     assert found(fn, X) == {}
 

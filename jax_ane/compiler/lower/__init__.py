@@ -4,7 +4,8 @@
 A rule is a function `(context, op) -> mil.Value` registered under the op's name by `@lowers`.
 Values are kept *lazily broadcast*: the MIL shape of a value has the rank of its StableHLO type,
 with 1 where the value does not vary, or is a rank-0 constant. Elementwise rules use that directly;
-rules that need every element ask for `context.dense(value)`. Rank 0 is MIL shape [1].
+rules that need every element ask for `context.dense(value)`. Rank 0 is MIL shape [1]; a rank above
+5 is folded: the same elements in order, all of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jax_ane.compiler.graph import Op, TensorType, Value
 Rule = Callable[["Context", Op], mil.Value]
 RULES: dict[str, Rule] = {}
 
+MAX_RANK = 5  # of any chip
 NARROWEST_LIMIT = 16384  # the axis limit that every chip keeps
 _ROW_ELEMENTS = 32  # 64 bytes of fp16: rows this long need no padding
 
@@ -38,8 +40,21 @@ def lowers(*names: str) -> Callable[[Rule], Rule]:
 
 
 def mil_shape(type_: TensorType) -> tuple[int, ...]:
-    """Returns the MIL shape of a StableHLO tensor (rank 0 becomes [1])."""
+    """Returns the MIL shape of a StableHLO tensor: rank 0 becomes [1], above 5 it is folded."""
+    if len(type_.shape) > MAX_RANK:
+        return boundary_shape(type_.shape)
     return type_.shape or (1,)
+
+
+def merge_axes(kinds: Sequence[object], shape: Sequence[int]) -> list[tuple[object, int]]:
+    """Returns runs of neighbouring axes of one kind as (kind, elements); axes of 1 fit anywhere."""
+    runs: list[tuple[object, int]] = []
+    for kind, extent in zip(kinds, shape, strict=True):
+        if runs and (runs[-1][0] == kind or extent == 1):
+            runs[-1] = (runs[-1][0], runs[-1][1] * extent)
+        else:
+            runs.append((kind, extent))
+    return runs
 
 
 def boundary_shape(shape: tuple[int, ...], limit: int = NARROWEST_LIMIT) -> tuple[int, ...]:
@@ -58,20 +73,20 @@ def boundary_shape(shape: tuple[int, ...], limit: int = NARROWEST_LIMIT) -> tupl
     while dims and width % _ROW_ELEMENTS and width * dims[-1] <= limit:
         width *= dims.pop()
     if not dims:
-        return (width // _fitting(width, limit), _fitting(width, limit))
+        return (width // fitting(width, limit), fitting(width, limit))
     height = dims.pop()
     if not dims and max(height, width) <= limit:
         return (height, width)
     rows = math.prod(dims) * height
     if width > limit:
-        rows, width = rows * (width // _fitting(width, limit)), _fitting(width, limit)
+        rows, width = rows * (width // fitting(width, limit)), fitting(width, limit)
         height = rows
     if height > limit:
-        height = _fitting(height, limit)
+        height = fitting(height, limit)
     return (rows // height, height, width)
 
 
-def _fitting(extent: int, limit: int) -> int:
+def fitting(extent: int, limit: int) -> int:
     """Returns the largest divisor of `extent` within the limit, or `extent` if prime."""
     if extent <= limit:
         return extent
@@ -91,7 +106,7 @@ class Context:
     """
 
     def __init__(self, axis_limit: int = NARROWEST_LIMIT) -> None:
-        self._axis_limit = axis_limit
+        self.axis_limit = axis_limit
         self.builder = mil.Builder()
         self._values: dict[int, mil.Value] = {}
 
@@ -101,7 +116,7 @@ class Context:
         """Declares `value` a program input; masks cross the border as fp16 0 and 1."""
         assert value.type is not None
         shape = mil_shape(value.type)
-        held = self.builder.input(mil.Type("fp16", boundary_shape(shape, self._axis_limit)))
+        held = self.builder.input(mil.Type("fp16", boundary_shape(shape, self.axis_limit)))
         held = self.reshape(held, shape)
         if value.type.dtype == "i1":
             held = self.to_bool(held)
@@ -113,13 +128,17 @@ class Context:
         held = self.dense(value)
         if held.type.dtype == "bool":
             held = self.to_fp16(held)
-        held = self.reshape(held, boundary_shape(mil_shape(value.type), self._axis_limit))
+        held = self.reshape(held, boundary_shape(mil_shape(value.type), self.axis_limit))
         if held.op is None or held.op.opcode == "const" or held in self.builder.program.outputs:
             held = self.op("mul", {"x": held, "y": self.constant(1.0)})
         self.builder.program.outputs.append(held)
 
     def set(self, value: Value, lowered: mil.Value) -> None:
         self._values[value.index] = lowered
+
+    def holds(self, value: Value) -> bool:
+        """Says whether `value` was lowered already."""
+        return value.index in self._values
 
     def get(self, value: Value) -> mil.Value:
         """Returns the lowered value, lazily broadcast."""

@@ -85,6 +85,10 @@ def matmul(
     x = _fold_rows(context, x, transpose_x, y)
     axis_x, axis_y = (1 if transpose_x else 2), (2 if transpose_y else 1)
     length = x.shape[axis_x]
+    if length > MAX_CONTRACTION and axis_x == axis_y == 1 and x.shape[0] == y.shape[0] == 1:
+        folded = _fold_contraction(context, x, y)
+        if folded is not None:
+            return folded
     pieces = -(-length // MAX_CONTRACTION)
     step = -(-length // pieces)
     total: mil.Value | None = None
@@ -101,6 +105,28 @@ def matmul(
         total = part if total is None else context.op("add", {"x": total, "y": part})
     assert total is not None
     return total
+
+
+def _fold_contraction(context: Context, x: mil.Value, y: mil.Value) -> mil.Value | None:
+    """Multiplies x [1, K, M], transposed, by y [1, K, N] as a batch over pieces of K, added up.
+
+    No axis is K long then. None where K has no divisor that makes pieces of a fair length.
+    """
+    length = x.shape[1]
+    least = -(-length // MAX_CONTRACTION)
+    pieces = next((n for n in range(least, 8 * least) if length % n == 0), None)
+    if pieces is None:
+        return None
+    parts = context.op(
+        "matmul",
+        {
+            "x": context.reshape(x, (pieces, length // pieces, x.shape[2])),
+            "y": context.reshape(y, (pieces, length // pieces, y.shape[2])),
+        },
+        transpose_x=True,
+        transpose_y=False,
+    )
+    return context.op("reduce_sum", {"x": parts}, axes=(0,), keep_dims=True)
 
 
 def _fold_rows(context: Context, x: mil.Value, transposed: bool, y: mil.Value) -> mil.Value:

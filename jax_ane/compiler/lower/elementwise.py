@@ -7,7 +7,9 @@ import numpy as np
 
 from jax_ane.compiler import graph, mil
 from jax_ane.compiler.graph import Op
-from jax_ane.compiler.lower import Context, lowers
+from jax_ane.compiler.lower import Context, lowers, mil_shape, reduce
+
+MAX_FP16 = 65504.0
 
 UNARY = {
     "stablehlo.abs": "abs",
@@ -21,7 +23,6 @@ UNARY = {
 }
 BINARY = {
     "stablehlo.add": "add",
-    "stablehlo.divide": "real_div",
     "stablehlo.maximum": "maximum",
     "stablehlo.minimum": "minimum",
     "stablehlo.multiply": "mul",
@@ -50,6 +51,15 @@ def lower_rsqrt(context: Context, op: Op) -> mil.Value:
     return context.op("rsqrt", {"x": context.ranked(op.operands[0])}, epsilon=np.float16(6e-8))
 
 
+@lowers("stablehlo.exponential_minus_one")
+def lower_exponential_minus_one(context: Context, op: Op) -> mil.Value:
+    # tanh(x/2) (exp(x) + 1): near 0 nothing cancels, so small results keep their digits.
+    x = context.ranked(op.operands[0])
+    half = context.op("mul", {"x": x, "y": context.constant(0.5)})
+    raised = context.op("add", {"x": context.op("exp", {"x": x}), "y": context.constant(1.0)})
+    return context.op("mul", {"x": context.op("tanh", {"x": half}), "y": raised})
+
+
 @lowers("stablehlo.negate")
 def lower_negate(context: Context, op: Op) -> mil.Value:
     return context.op("mul", {"x": context.ranked(op.operands[0]), "y": context.constant(-1.0)})
@@ -59,6 +69,24 @@ def lower_negate(context: Context, op: Op) -> mil.Value:
 def lower_binary(context: Context, op: Op) -> mil.Value:
     x, y = _pair(context, op)
     return context.op(BINARY[op.name], {"x": x, "y": y})
+
+
+@lowers("stablehlo.divide")
+def lower_divide(context: Context, op: Op) -> mil.Value:
+    divisor = graph.constant_of(op.operands[1])
+    if divisor is not None and divisor.size and (divisor == divisor.flat[0]).all():
+        number = float(divisor.flat[0])
+        mean = reduce.mean_of(context, op.operands[0], number)
+        if mean is not None:
+            return mean
+        if MAX_FP16 < abs(number) < np.inf:
+            # Two factors that fp16 holds.
+            x = context.ranked(op.operands[0])
+            part = context.op("mul", {"x": x, "y": context.constant(2.0**-10)})
+            rest = context.constant(2.0**10 / number)
+            return context.op("mul", {"x": part, "y": rest})
+    x, y = _pair(context, op)
+    return context.op("real_div", {"x": x, "y": y})
 
 
 def _pair(context: Context, op: Op) -> tuple[mil.Value, mil.Value]:
@@ -100,7 +128,7 @@ def lower_select(context: Context, op: Op) -> mil.Value:
     predicate, on_true, on_false = op.operands
     cond = context.get(predicate)
     if predicate.tensor.shape != op.type.shape and cond.shape == (1,):
-        cond = context.reshape(cond, (1,) * len(op.type.shape))
+        cond = context.reshape(cond, (1,) * len(mil_shape(op.type)))
     if op.type.dtype == "i1":
         a, b = (context.to_fp16(context.get(v)) for v in (on_true, on_false))
         return context.to_bool(context.op("select", {"cond": cond, "a": a, "b": b}))
@@ -111,11 +139,11 @@ def lower_select(context: Context, op: Op) -> mil.Value:
 @lowers("stablehlo.clamp")
 def lower_clamp(context: Context, op: Op) -> mil.Value:
     low, value, high = op.operands
-    rank = len(op.type.shape)
+    rank = len(mil_shape(op.type))
 
     def bound(operand: graph.Value) -> mil.Value:
         held = context.get(operand)
-        if operand.tensor.shape == () and rank and held.shape == (1,):
+        if operand.tensor.shape == () and held.shape == (1,):
             return context.reshape(held, (1,) * rank)
         return held
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from jax_ane.compiler import graph, mil
 from jax_ane.compiler.graph import Op
-from jax_ane.compiler.lower import Context, lowers, mil_shape
+from jax_ane.compiler.lower import MAX_RANK, Context, fitting, lowers, merge_axes, mil_shape
 
 
 @lowers("stablehlo.constant")
 def lower_constant(context: Context, op: Op) -> mil.Value:
-    array = graph.dense(op.attr("value"))
+    array = graph.dense(op.attr("value")).reshape(mil_shape(op.type) if op.type.shape else ())
     if op.type.dtype == "i1":
         return context.to_bool(context.expand(_fold_splat(context, array), mil_shape(op.type)))
     return _fold_splat(context, array)
@@ -34,6 +34,8 @@ def lower_broadcast_in_dim(context: Context, op: Op) -> mil.Value:
     if held.shape == ():
         return held
     dims = op.ints("broadcast_dimensions")
+    if max(len(op.type.shape), len(op.operands[0].tensor.shape)) > MAX_RANK:
+        return _broadcast_folded(context, op, dims)
     shape = [1] * max(len(op.type.shape), 1)
     for axis, dim in enumerate(dims):
         shape[dim] = held.shape[axis]
@@ -43,6 +45,24 @@ def lower_broadcast_in_dim(context: Context, op: Op) -> mil.Value:
     return context.reshape(held, shape)
 
 
+def broadcast_runs(op: Op) -> list[tuple[object, int]]:
+    """Returns a broadcast's result as runs: (does the operand vary there, elements)."""
+    dims, source = op.ints("broadcast_dimensions"), op.operands[0].tensor.shape
+    varies = [False] * len(op.type.shape)
+    for axis, dim in enumerate(dims):
+        varies[dim] = source[axis] != 1
+    return merge_axes(varies, op.type.shape)
+
+
+def _broadcast_folded(context: Context, op: Op, dims: Sequence[int]) -> mil.Value:
+    # Partitioning admits this with the operand's axes in order and at most 5 runs.
+    runs = broadcast_runs(op)
+    held = context.dense(op.operands[0])
+    held = context.reshape(held, [extent if varies else 1 for varies, extent in runs])
+    held = context.expand(held, tuple(extent for _, extent in runs))
+    return context.reshape(held, mil_shape(op.type))
+
+
 @lowers("stablehlo.reshape")
 def lower_reshape(context: Context, op: Op) -> mil.Value:
     held = context.get(op.operands[0])
@@ -50,9 +70,11 @@ def lower_reshape(context: Context, op: Op) -> mil.Value:
         return held
     if math.prod(held.shape) == 1:
         return context.reshape(held, (1,) * len(mil_shape(op.type)))
-    kept = unit_reshape(held.shape, mil_shape(op.operands[0].tensor), mil_shape(op.type))
-    if kept is not None:
-        return context.reshape(held, kept)
+    source, target = op.operands[0].tensor, op.type
+    if max(len(source.shape), len(target.shape)) <= MAX_RANK:
+        kept = unit_reshape(held.shape, mil_shape(source), mil_shape(target))
+        if kept is not None:
+            return context.reshape(held, kept)
     return context.reshape(context.dense(op.operands[0]), mil_shape(op.type))
 
 
@@ -66,42 +88,151 @@ def unit_reshape(
     return tuple(next(kept) if d != 1 else 1 for d in target)
 
 
+def _number(context: Context, value: graph.Value) -> mil.Value:
+    """Returns every element of a value; a mask as 0 and 1, for only numbers can be moved."""
+    held = context.dense(value)
+    return context.to_fp16(held) if held.type.dtype == "bool" else held
+
+
+def _like(context: Context, op: Op, held: mil.Value) -> mil.Value:
+    return context.to_bool(held) if op.type.dtype == "i1" else held
+
+
 @lowers("stablehlo.transpose")
 def lower_transpose(context: Context, op: Op) -> mil.Value:
-    held = context.get(op.operands[0])
-    return held if held.shape == () else context.transpose(held, op.ints("permutation"))
+    held, perm = context.get(op.operands[0]), op.ints("permutation")
+    if held.shape == ():
+        return held
+    if held.type.dtype == "bool":
+        held = context.to_fp16(held)
+    if len(perm) > MAX_RANK:
+        runs = transpose_runs(perm, op.operands[0].tensor.shape)
+        held = context.reshape(held, [extent for _, extent in sorted(runs)])
+        order = sorted(range(len(runs)), key=lambda i: runs[i][0])
+        held = context.transpose(held, [order.index(i) for i in range(len(runs))])
+        return _like(context, op, context.reshape(held, mil_shape(op.type)))
+    return _like(context, op, context.transpose(held, perm))
+
+
+def transpose_runs(perm: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns the result's axes as runs that stay together: (first operand axis, elements)."""
+    runs: list[tuple[int, int]] = []
+    previous: int | None = None
+    for axis in perm:
+        if previous is not None and axis == previous + 1:
+            runs[-1] = (runs[-1][0], runs[-1][1] * shape[axis])
+        else:
+            runs.append((axis, shape[axis]))
+        previous = axis
+    return runs
 
 
 @lowers("stablehlo.slice")
 def lower_slice(context: Context, op: Op) -> mil.Value:
     if context.get(op.operands[0]).shape == ():
         return context.get(op.operands[0])
-    return context.slice(
-        context.dense(op.operands[0]), op.ints("start_indices"), op.type.shape, op.ints("strides")
-    )
+    begin, stride = op.ints("start_indices"), op.ints("strides")
+    held = _number(context, op.operands[0])
+    return _like(context, op, context.slice(held, begin, op.type.shape, stride))
+
+
+@lowers("stablehlo.dynamic_slice")
+def lower_dynamic_slice(context: Context, op: Op) -> mil.Value:
+    # Partitioning admits constant starts only.
+    if context.get(op.operands[0]).shape == ():
+        return context.get(op.operands[0])
+    held = _number(context, op.operands[0])
+    begin = constant_starts(op.operands[1:], op.operands[0].tensor.shape, op.type.shape)
+    return _like(context, op, context.slice(held, begin, op.type.shape))
+
+
+@lowers("stablehlo.dynamic_update_slice")
+def lower_dynamic_update_slice(context: Context, op: Op) -> mil.Value:
+    # Partitioning admits constant starts only.
+    held, update = (_number(context, v) for v in op.operands[:2])
+    begin = constant_starts(op.operands[2:], op.type.shape, update.shape)
+    return _like(context, op, _overwrite(context, held, update, begin, 0))
+
+
+def _overwrite(
+    context: Context, held: mil.Value, update: mil.Value, begin: Sequence[int], axis: int
+) -> mil.Value:
+    """Puts `update` into `held`: what lies before and after it along each axis is kept."""
+    while axis < len(begin) and held.shape[axis] == update.shape[axis]:
+        axis += 1
+    if axis == len(begin):
+        return update
+
+    def piece(first: int, size: int) -> mil.Value:
+        start, extent = [0] * len(begin), list(held.shape)
+        start[axis], extent[axis] = first, size
+        return context.slice(held, start, extent)
+
+    first, size = begin[axis], update.shape[axis]
+    inner = _overwrite(context, piece(first, size), update, begin, axis + 1)
+    after = held.shape[axis] - first - size
+    pieces = [piece(0, first)] if first else []
+    pieces += [inner, piece(first + size, after)] if after else [inner]
+    return context.concat(pieces, axis)
+
+
+def constant_starts(
+    starts: Sequence[graph.Value], shape: Sequence[int], size: Sequence[int]
+) -> list[int]:
+    """Returns the starts of a slice, moved so that it lies inside, as StableHLO says."""
+    numbers = [graph.constant_of(start) for start in starts]
+    return [
+        min(max(int(number.flat[0]), 0), extent - n)
+        for number, extent, n in zip(numbers, shape, size, strict=True)
+        if number is not None
+    ]
 
 
 @lowers("stablehlo.concatenate")
 def lower_concatenate(context: Context, op: Op) -> mil.Value:
     axis = int(op.attr("dimension"))
-    return context.concat([context.dense(v) for v in op.operands if v.tensor.shape[axis]], axis)
+    pieces = [_number(context, v) for v in op.operands if v.tensor.shape[axis]]
+    return _like(context, op, context.concat(pieces, axis))
 
 
 @lowers("stablehlo.reverse")
 def lower_reverse(context: Context, op: Op) -> mil.Value:
-    return context.op("reverse", {"x": context.dense(op.operands[0])}, axes=op.ints("dimensions"))
+    held = _number(context, op.operands[0])
+    return _like(context, op, context.op("reverse", {"x": held}, axes=op.ints("dimensions")))
 
 
 @lowers("stablehlo.pad")
 def lower_pad(context: Context, op: Op) -> mil.Value:
-    # Partitioning admits pads with zeros only.
-    return pad_axes(
-        context,
-        context.dense(op.operands[0]),
-        op.ints("edge_padding_low"),
-        op.ints("edge_padding_high"),
-        op.ints("interior_padding"),
-    )
+    # Partitioning admits constant pad values only.
+    low, high = op.ints("edge_padding_low"), op.ints("edge_padding_high")
+    interior = op.ints("interior_padding")
+    held = context.dense(op.operands[0])
+    is_mask = held.type.dtype == "bool"
+    shape = held.shape
+    held = pad_axes(context, context.to_fp16(held) if is_mask else held, low, high, interior)
+    value = graph.constant_of(op.operands[1])
+    assert value is not None
+    number = float(value.flat[0])
+    if number != 0.0:
+        # The chip pads with zeros only; a constant that is 0 inside makes them the number.
+        inside = inside_mask(shape, low, high, interior)
+        held = context.op("add", {"x": held, "y": context.constant(np.where(inside, 0.0, number))})
+    return context.to_bool(held) if is_mask else held
+
+
+def inside_mask(
+    shape: Sequence[int], low: Sequence[int], high: Sequence[int], interior: Sequence[int]
+) -> np.ndarray:
+    """Returns where a padded tensor holds elements of the operand, as 1 along unpadded axes."""
+    mask = np.ones((1,) * len(shape), bool)
+    for axis, extent in enumerate(shape):
+        step = interior[axis] + 1
+        spread = (extent - 1) * step + 1
+        place = np.arange(spread + low[axis] + high[axis]) - low[axis]
+        inside = (place >= 0) & (place < spread) & (place % step == 0)
+        if not inside.all():
+            mask = mask & inside.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    return mask
 
 
 def pad_axes(
@@ -134,8 +265,14 @@ def _stuff(context: Context, held: mil.Value, axis: int, gap: int) -> mil.Value:
     """
     shape = held.shape
     lead, extent, rest = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-    rows = context.reshape(held, (lead * extent, rest))
-    rows = context.op("pad", {"x": rows}, pad=(0, 0, 0, gap * rest))
+    steps = _folded(lead * extent, context.axis_limit)
+    if rest * (gap + 1) <= context.axis_limit:
+        view, pad = (*steps, rest), (0, 0, 0, gap * rest)
+    else:
+        width = fitting(rest, context.axis_limit)
+        view, pad = (*steps, rest // width, width), (0, gap * (rest // width), 0, 0)
+    pad = (0,) * (2 * len(view) - 4) + pad
+    rows = context.op("pad", {"x": context.reshape(held, view)}, pad=pad)
     stuffed = (*shape[:axis], extent * (gap + 1), *shape[axis + 1 :])
     size = (*shape[:axis], (extent - 1) * (gap + 1) + 1, *shape[axis + 1 :])
     return context.slice(context.reshape(rows, stuffed), (0,) * len(shape), size)
@@ -144,27 +281,40 @@ def _stuff(context: Context, held: mil.Value, axis: int, gap: int) -> mil.Value:
 def _pad_edges(
     context: Context, held: mil.Value, low: Sequence[int], high: Sequence[int]
 ) -> mil.Value:
-    """Pads with zeros, two neighbouring axes at a time, each pair seen as the last two axes."""
+    """Pads with zeros, two neighbouring axes at a time where they fit, seen as the last two."""
     axes = [axis for axis in range(len(low)) if low[axis] or high[axis]]
+    limit = context.axis_limit
     while axes:
         axis = axes.pop(0)
         shape = held.shape
-        paired = bool(axes) and axes[0] == axis + 1
-        if paired:
-            axes.pop(0)
-        last = axis + 1 if paired else axis
-        rest = math.prod(shape[last + 1 :])
-        lead = math.prod(shape[:axis])
-        pad = [0, 0]
-        if paired:
-            view = (lead, shape[axis], shape[last] * rest)
-            pad += [low[axis], high[axis]]
-        else:
-            view = (lead, shape[axis] * rest)
-        pad += [low[last] * rest, high[last] * rest]
+        lead, rest = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
         target = list(shape)
-        for changed in range(axis, last + 1):
-            target[changed] += low[changed] + high[changed]
-        held = context.op("pad", {"x": context.reshape(held, view)}, pad=tuple(pad))
+        target[axis] += low[axis] + high[axis]
+        longest = max(shape[axis] + low[axis] + high[axis], lead)
+        if axes and axes[0] == axis + 1 and longest <= limit:
+            second = axis + 1
+            inner = math.prod(shape[second + 1 :])
+            if (shape[second] + low[second] + high[second]) * inner <= limit:
+                axes.pop(0)
+                target[second] += low[second] + high[second]
+                view = (lead, shape[axis], rest)
+                pad = (low[axis], high[axis], low[second] * inner, high[second] * inner)
+                held = context.op("pad", {"x": context.reshape(held, view)}, pad=(0, 0, *pad))
+                held = context.reshape(held, target)
+                continue
+        # The axis becomes rows of a width that fits: padding is whole rows.
+        width = fitting(rest, limit)
+        rows = rest // width
+        view = (*_folded(lead, limit), shape[axis] * rows, width)
+        pad = (0,) * (2 * len(view) - 4) + (low[axis] * rows, high[axis] * rows, 0, 0)
+        if rest == 1:
+            view, pad = (*view[:-2], shape[axis]), (*pad[:-4], low[axis], high[axis])
+        held = context.op("pad", {"x": context.reshape(held, view)}, pad=pad)
         held = context.reshape(held, target)
     return held
+
+
+def _folded(extent: int, limit: int) -> tuple[int, ...]:
+    """Returns an extent as one axis, or as two where it is longer than the limit."""
+    width = fitting(extent, limit)
+    return (extent,) if width == extent else (extent // width, width)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recognises layer norm.
 
-before:  m = mul(x = reduce_sum(x = a), y = 1/n); d = sub(x = a, y = m)
-         v = mul(x = reduce_sum(x = mul(x = d, y = d)), y = 1/n)
+before:  m = reduce_mean(x = a); d = sub(x = a, y = m)
+         v = reduce_mean(x = mul(x = d, y = d))
          r = mul(x = d, y = rsqrt(x = add(x = v, y = eps)))
 after:   r = layer_norm(x = a, axes = [2], epsilon = eps)
 
-The variance may also be E[a^2] - E[a]^2 (clamped at 0 or not), the quotient d / sqrt(v + eps), the
-scale multiplied into the rsqrt first. `layer_norm` takes only constant gamma and beta, so a scale
-or offset that is an input stays an op after it. Nothing is raised where others (a backward pass)
-still need the mean or the variance.
+A mean may also be a sum times 1/n, the variance E[a^2] - E[a]^2 (clamped at 0 or not), the quotient
+d / sqrt(v + eps), the scale multiplied into the rsqrt first. `layer_norm` takes only constant gamma
+and beta, so a scale or offset that is an input stays an op after it. Nothing is raised where others
+(a backward pass) still need the mean or the variance.
 
 RMS norm stays primitive ops: the chip has no such op, and `l2_norm` sums the last three axes whole
 and was never seen to give right values (op-legality.csv), while these ops are known to run
@@ -98,7 +98,7 @@ def _norm_of(
     """Returns (x, axes, epsilon, the reductions) if `variance` is that of `deviation`'s x."""
     x, mean = deviation.input("x"), deviation.input("y")
     first = _mean(mean)
-    if first is None or first.opcode != "reduce_sum" or first.input("x") is not x:
+    if first is None or first.opcode == "reduce_sum_square" or first.input("x") is not x:
         return None
     second = _mean(variance)
     if second is not None:
@@ -117,9 +117,11 @@ def _norm_of(
 
 
 def _mean(value: mil.Value) -> mil.Op | None:
-    """Returns the sum of which `value` is the mean."""
+    """Returns the sum of which `value` is the mean, or the mean itself."""
     if value.op is None:
         return None
+    if value.op.opcode == "reduce_mean":
+        return value.op if value.op.params["keep_dims"] is True else None
     for opcode in ("mul", "real_div"):
         split = scalar_operand(value.op, opcode)
         if split is None or split[0].op is None or split[0].op.opcode not in _SUMS:

@@ -6,8 +6,8 @@ after:   v2 = reduce_sum_square(x = a, axes = [1])
 
 The squares are rounded to fp16 before they are added, as without the pass (exact numerics; fast
 numerics add in float32, where squares beyond fp16 survive). `reduce_sum_square` is native on every
-chip (op-legality.csv). A mean stays a sum and a product: of `reduce_mean` one report says that it
-does not exist in MIL text (constraints.md, K-REDMEAN).
+chip (op-legality.csv). A mean of squares stays a mean: long ones are taken in steps, so that no sum
+overflows (lower/reduce.py).
 """
 
 from __future__ import annotations
