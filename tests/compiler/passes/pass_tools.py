@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -147,17 +148,18 @@ def _transpose(maker: Maker, x: Value, y: Value, number: float) -> Value:
 
 
 def _reshape(maker: Maker, x: Value, y: Value, number: float) -> Value:
-    rows = 8 if number > 0 else 2
+    rows = math.gcd(8 if number > 0 else 2, x.type.size)
     return maker.unary("reshape", x, shape=(rows, x.type.size // rows))
 
 
 def _unsqueeze(maker: Maker, x: Value, y: Value, number: float) -> Value:
     shape = (1, *x.shape) if number > 0 else (*x.shape, 1)
-    return maker.unary("reshape", x, shape=shape if len(shape) < 5 else (8, x.type.size // 8))
+    return maker.unary("reshape", x, shape=shape if len(shape) < 5 else (1, x.type.size))
 
 
 def _squeeze(maker: Maker, x: Value, y: Value, number: float) -> Value:
-    return maker.unary("reshape", x, shape=tuple(d for d in x.shape if d != 1))
+    left = [d for d in x.shape if d != 1]
+    return maker.unary("reshape", x, shape=(*(1,) * (2 - len(left)), *left))  # a matrix at least
 
 
 def _product(maker: Maker, x: Value, y: Value, number: float) -> Value:
