@@ -241,3 +241,24 @@ def test_split_and_dropped_clusters_still_run_in_order(seed, monkeypatch):
     got, ran = run_counted(random_graph(seed), (x,), "ane")
     assert ran
     assert_same_bits(got, run(random_graph(seed), (x,), "cpu"))
+
+
+@pytest.mark.parametrize("dropped", [None, 0, 1, 2])
+def test_pieces_of_a_cluster_not_before_what_they_read(dropped):
+    """A piece cut again, or sent home, keeps its place between the others."""
+    from jax_ane.compiler import hostmodule, partition
+    from jax_ane.compiler.able import Reason
+
+    def deep(x):
+        for _ in range(12):
+            x = jnp.tanh(x @ x)
+        return x @ x
+
+    (plan,) = plans_of(stablehlo_of(deep, X))
+    halves = partition.split_cluster(plan, plan.clusters[0])
+    assert halves
+    assert partition.split_cluster(plan, halves[0])
+    if dropped is not None:
+        partition.drop_cluster(plan, plan.clusters[dropped], Reason("ANE999", "a test"))
+    hostmodule.replace(plan, {cluster.number: 0 for cluster in plan.clusters})
+    assert plan.block.mlir.owner.verify()
