@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-from models import common, gpt2
+from models import gpt2
 
 import jax_ane
 from jax_ane import compiler, report
@@ -84,10 +84,7 @@ def cpu_seconds(fn: Callable[[], object]) -> float:
 
 def measure_step() -> Step:
     """Compiles the step for both devices, each twice in turn; the quicker one counts."""
-    params = gpt2.init(None)
-    state = jax.eval_shape(common.OPTIMISER.init, params)
-    data = [spec.struct for spec in gpt2.example()]
-    arguments = (params, state, *data)
+    arguments = gpt2.train_step_args()
     program = report._stablehlo(gpt2.train_step, arguments, {})
     ours = min(cpu_seconds(lambda: compiler.compile(program, load=False)) for _ in range(3))
 

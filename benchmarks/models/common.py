@@ -126,3 +126,10 @@ def adamw_step(loss: Callable[[Any, Any, Any], jax.Array]) -> Callable[..., Any]
         return optax.apply_updates(params, updates), opt_state, value
 
     return train_step
+
+
+def step_arguments(params: Any, example: tuple[Any, Any]) -> tuple[Any, ...]:
+    """Returns the shapes that a training step takes: weights, optimiser's state, a batch."""
+    state = jax.eval_shape(OPTIMISER.init, params)
+    batch = jax.tree.map(lambda s: s.struct, example, is_leaf=lambda s: isinstance(s, Spec))
+    return params, state, *batch

@@ -105,3 +105,8 @@ def example(small: bool = False) -> tuple[tuple[Spec, Spec], Spec]:
     batch, size = (2, 16) if small else (8, 32)
     images = Spec((batch, size, size, 3))
     return (images, Spec((batch,), high=_STEPS)), images
+
+
+def train_step_args() -> tuple[Any, ...]:
+    """Returns the shapes that `train_step` takes, for `jax-ane explain`."""
+    return common.step_arguments(init(None), example())

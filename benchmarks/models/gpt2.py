@@ -80,3 +80,8 @@ def decode_step(
         x = x + common.dense(p["out"], mixed)
         x = x + transformer.mlp(p, common.layer_norm(p["norm2"], x))
     return common.layer_norm(params["norm"], x)[0] @ params["word"].T, kept
+
+
+def train_step_args() -> tuple[Any, ...]:
+    """Returns the shapes that `train_step` takes, for `jax-ane explain`."""
+    return common.step_arguments(init(None), example())

@@ -85,3 +85,8 @@ def example(small: bool = False) -> tuple[Spec, Spec]:
     _, _, _, words, length = SMALL if small else FULL
     tokens = Spec((2 if small else 1, length), high=words)
     return tokens, tokens
+
+
+def train_step_args() -> tuple[Any, ...]:
+    """Returns the shapes that `train_step` takes, for `jax-ane explain`."""
+    return common.step_arguments(init(None), example())

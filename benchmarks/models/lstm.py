@@ -38,3 +38,8 @@ def loss(params: Params, tokens: jax.Array, following: jax.Array) -> jax.Array:
 
 
 train_step = common.adamw_step(loss)
+
+
+def train_step_args() -> tuple[Any, ...]:
+    """Returns the shapes that `train_step` takes, for `jax-ane explain`."""
+    return common.step_arguments(init(None), example())

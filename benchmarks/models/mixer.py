@@ -65,3 +65,8 @@ train_step = common.adamw_step(loss)
 def example(small: bool = False) -> tuple[Spec, Spec]:
     batch, size = (2, SMALL[3]) if small else (8, FULL[3])
     return Spec((batch, size, size, 3)), Spec((batch,), high=1000)
+
+
+def train_step_args() -> tuple[Any, ...]:
+    """Returns the shapes that `train_step` takes, for `jax-ane explain`."""
+    return common.step_arguments(init(None), example())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import jax
 
@@ -37,3 +38,8 @@ train_step = common.adamw_step(loss)
 def example(small: bool = False) -> tuple[Spec, Spec]:
     batch, pixels = (32, SMALL[0]) if small else (256, FULL[0])
     return Spec((batch, pixels)), Spec((batch,), high=10)
+
+
+def train_step_args() -> tuple[Any, ...]:
+    """Returns the shapes that `train_step` takes, for `jax-ane explain`."""
+    return common.step_arguments(init(None), example())

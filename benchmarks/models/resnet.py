@@ -75,3 +75,8 @@ def example(small: bool = False, cifar: bool = False) -> tuple[Spec, Spec]:
     if small:
         batch, size = (4, 16) if cifar else (2, 64)
     return Spec((batch, size, size, 3)), Spec((batch,), high=10 if cifar else 1000)
+
+
+def train_step_args() -> tuple[Any, ...]:
+    """Returns the shapes that `train_step` takes, for `jax-ane explain`."""
+    return common.step_arguments(init(None), example())

@@ -60,3 +60,8 @@ train_step = common.adamw_step(loss)
 def example(small: bool = False) -> tuple[Spec, Spec]:
     batch, size = (2, 16) if small else (4, 128)
     return Spec((batch, size, size, 3)), Spec((batch, size, size), high=CLASSES)
+
+
+def train_step_args() -> tuple[Any, ...]:
+    """Returns the shapes that `train_step` takes, for `jax-ane explain`."""
+    return common.step_arguments(init(None), example())
