@@ -18,8 +18,8 @@ struct Scaling {
     bool any() const { return !inputs.empty(); }
 };
 
-// Inputs at least this large stay as they are: nothing of them is lost that matters.
-inline constexpr float kLargeEnough = 0x1p-4f;
+// Inputs at least this large stay as they are.
+inline constexpr float kLargeEnough = 0x1p5f;
 // What smaller ones are brought to. A backward pass may let them grow 2^9 times before the
 // accumulator overflows, and products of numbers down to 2^-22 of the largest are still counted.
 inline constexpr int kTargetExponent = 6;

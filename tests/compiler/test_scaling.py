@@ -170,7 +170,7 @@ def test_a_scale_that_overflows_is_taken_back(size):
         np.testing.assert_allclose(a, b, rtol=2e-3)
 
 
-@pytest.mark.parametrize("value", [0.0, np.inf, np.nan, 1.0, 1e30, 1e-40])
+@pytest.mark.parametrize("value", [0.0, np.inf, np.nan, 32.0, 1e30, 1e-40])
 def test_values_that_need_no_scale_or_allow_none(value):
     dy = np.full((8, 16), 2.0**-8, np.float32)
     dy[3, 4] = value

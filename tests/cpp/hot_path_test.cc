@@ -33,7 +33,7 @@ std::shared_ptr<BoundProgram> Bind(const std::shared_ptr<device::Device>& device
                                    std::vector<std::string> outputs, const std::string& name) {
     auto compiled = device->Compile(text, {});
     REQUIRE(compiled.ok());
-    auto bound = BoundProgram::Create(device, *compiled, inputs, outputs, name);
+    auto bound = BoundProgram::Create(device, *compiled, inputs, outputs, {}, name);
     REQUIRE(bound.ok());
     return *bound;
 }
