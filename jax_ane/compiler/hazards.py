@@ -183,15 +183,12 @@ def _logarithm(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
 
 
 def _constants(program: mil.Program) -> Iterator[Hazard]:
-    users: dict[int, mil.Op] = {}
-    for op in program.ops:
-        for operand in op.operands():
-            users.setdefault(id(operand), op)
+    users = program.users() if program.rounded else {}
     for rounded in program.rounded:
-        user = users.get(id(rounded.value))
-        # The maximum with -inf, by which jax.nn.softmax starts, is the other operand.
-        if user is not None and not (user.opcode == "maximum" and rounded.given < -FP16_MAX):
-            yield _constant(rounded, user)
+        for user in users.get(id(rounded.value), ())[:1]:
+            # The maximum with -inf, by which jax.nn.softmax starts, is the other operand.
+            if not (user.opcode == "maximum" and rounded.given < -FP16_MAX):
+                yield _constant(rounded, user)
 
 
 def _constant(rounded: mil.Rounded, user: mil.Op) -> Hazard:

@@ -109,15 +109,11 @@ struct Affine {
     int step;
 };
 
-// Rows at once, whose sums the kernels take in parallel, while they stay in the cache.
-constexpr int64_t kBatch = 16;
-int64_t BatchRows(int64_t n) { return std::clamp<int64_t>(8192 / n, 1, kBatch); }
-
-// `affine(r)` tells gamma and beta of a row; at most kBatch rows, `squares` as large as they.
+// `affine(r)` tells gamma and beta of a row; at most kMostRows rows, `squares` as large as they.
 template <typename AffineOf>
 void ExactNorm(const RowMath& m, const NormPlan& g, const AffineOf& affine, const Half* x,
                Half* out, Half* squares, int64_t rows, int64_t n) {
-    Half mean[kBatch], variance[kBatch], scale[kBatch];
+    Half mean[kMostRows], variance[kMostRows], scale[kMostRows];
     const Half epsilon = FloatToHalf(static_cast<float>(g.epsilon));
     if (g.center) {
         m.sum(x, rows, n, m.long_row, mean);
@@ -168,7 +164,7 @@ void NormRows(const RowMath& m, const NormPlan& g, const NormWork& w, int64_t be
         }
         return;
     }
-    const int64_t step = BatchRows(n);
+    const int64_t step = RowsAtOnce(n);
     for (int64_t r = begin; r < end; r += step) {
         ExactNorm(
             m, g, [&](int64_t i) { return affine(r + i); }, w.x + r * n, w.out + r * n, w.squares,
@@ -181,7 +177,7 @@ Step PlanNorm(PlanContext& p, const NormPlan& g) {
     const int64_t n = view.length();
     const RowMath math = MakeMath(p, n);
     const Ref out = p.Out();
-    const size_t batch = math.fast == nullptr ? static_cast<size_t>(BatchRows(n) * n) : 0;
+    const size_t batch = math.fast == nullptr ? static_cast<size_t>(RowsAtOnce(n) * n) : 0;
     const Ref squares = p.Scratch(batch * static_cast<size_t>(p.threads()) * sizeof(Half));
     ThreadPool* pool = p.pool();
     return [=](const Run& run) {

@@ -87,8 +87,7 @@ Step PlanReduce(PlanContext& p) {
     const BinaryFn square =
         kernels->binary[static_cast<int>(NumericsMode::kExact)][static_cast<int>(BinaryOp::kMul)];
     const Ref out = p.Out();
-    // Rows at once, whose sums the kernel takes in parallel, while they stay in the cache.
-    const int64_t batch = std::clamp<int64_t>(8192 / n, 1, 16);
+    const int64_t batch = RowsAtOnce(n);
     const Ref mapped = kBefore == Before::kNothing
                            ? Ref{}
                            : p.Scratch(static_cast<size_t>(batch * n * p.threads()) * sizeof(Half));

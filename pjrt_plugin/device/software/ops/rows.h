@@ -2,12 +2,18 @@
 // Brings the axes that an operation works along to the end, as contiguous rows, and back again.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "device/software/ops/op.h"
 #include "device/software/ops/strided_copy.h"
 
 namespace jax_ane::software {
+
+// Rows of n elements that are worked on at once: the kernels sum several in parallel, and they stay
+// in the cache.
+inline constexpr int64_t kMostRows = 16;
+inline int64_t RowsAtOnce(int64_t n) { return std::clamp<int64_t>(8192 / n, 1, kMostRows); }
 
 // A tensor as [rows, length]. Where the axes are already last no copy is made.
 class RowView {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "device/software/ops/rows.h"
 #include "device/software/unary.h"
 
 namespace jax_ane::software {
@@ -26,7 +27,7 @@ SoftmaxRows::SoftmaxRows(PlanContext& p, int64_t n)
 }
 
 void SoftmaxRows::ExactRows(const Half* x, Half* out, int64_t rows) const {
-    Half top[kBatch], total[kBatch];
+    Half top[kMostRows], total[kMostRows];
     maximum_(x, rows, n_, long_row_, top);
     for (int64_t r = 0; r < rows; ++r) sub_(x + r * n_, 1, top + r, 0, out + r * n_, n_);
     lookup_(exp_, out, out, rows * n_);
@@ -39,9 +40,7 @@ void SoftmaxRows::Apply(const Run& run, const Half* x, Half* out, int64_t rows, 
         fast_(x, out, rows, n_, run.At<float>(scratch_) + slot * row_elements_);
         return;
     }
-    // Some rows at once, whose sums the kernels take in parallel, while they stay in the cache.
-    constexpr int64_t kElements = 8192;
-    const int64_t step = std::clamp<int64_t>(kElements / n_, 1, kBatch);
+    const int64_t step = RowsAtOnce(n_);
     for (int64_t r = 0; r < rows; r += step) {
         ExactRows(x + r * n_, out + r * n_, std::min(step, rows - r));
     }

@@ -16,7 +16,6 @@ class SoftmaxRows {
     void Apply(const Run& run, const Half* x, Half* out, int64_t rows, int slot) const;
 
   private:
-    static constexpr int64_t kBatch = 16;  // rows at once, at most
     void ExactRows(const Half* x, Half* out, int64_t rows) const;
 
     int64_t n_, long_row_;
