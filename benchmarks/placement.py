@@ -3,7 +3,7 @@
 
 `python benchmarks/placement.py [--check] [--json] [--only NAME] [--parity] [--size small]`
 
-Planning runs nothing and needs no memory for weights. `--parity` runs the small sizes in `exact`
+Planning runs nothing and needs no memory for weights. `--parity` also runs the models, in `exact`
 numerics on `ane` and in float32 on `cpu`.
 """
 
@@ -184,8 +184,8 @@ def rows(name: str, model: Model, small: bool, parity: bool) -> list[dict[str, A
         row |= {"most_programs": None, "least_share": TRAIN_SHARE}
         found.append(row)
     if parity:
-        held = model.init(0, small=True)
-        x, y = (_samples(s) for s in model.example(small=True))
+        held = model.init(0, small=small)
+        x, y = (_samples(s) for s in model.example(small=small))
         found[0] |= {"distance": distance(model.forward, held, x), "most_distance": OUTPUT_DISTANCE}
         if model.loss is not None:
             gap = distance(jax.grad(model.loss), held, x, y)
@@ -223,7 +223,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 where a bound fails")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--only", default="", help="models whose name contains this")
-    parser.add_argument("--parity", action="store_true", help="run the small sizes and compare")
+    parser.add_argument("--parity", action="store_true", help="run the models and compare")
     parser.add_argument("--size", default="full", choices=("full", "small"), help="size to plan")
     options = parser.parse_args()
     print(f"{'model':16}{'pass':8}{'FLOPs':>8}{'progs':>6}{'calls':>6}{'host':>6}{'h. ops':>7}"
