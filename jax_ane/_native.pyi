@@ -83,6 +83,7 @@ def load_program(
     name: str,
     scaled_inputs: Sequence[bool] = ...,
     scaled_outputs: Sequence[bool] = ...,
+    scaled_below: float = ...,
 ) -> Program:
     """
     Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which

@@ -189,10 +189,10 @@ def _scaling(cluster: Cluster, program: mil.Program, settings: Settings) -> scal
 def _is_computed(value: Value) -> bool:
     """Whether a value is more than an argument of its block, moved or converted."""
     while value.producer is not None:
+        if not value.producer.operands:
+            return False  # a counter
         if optable.row(value.producer.name).kind is not Kind.MOVEMENT:
             return True
-        if not value.producer.operands:
-            return False  # iota
         value = value.producer.operands[0]
     return False
 
@@ -222,13 +222,14 @@ def _start_runtime() -> None:
     )
 
 
-def _scaling_flags(program: AneProgram) -> tuple[list[bool], list[bool]]:
+def _scaling_flags(program: AneProgram) -> tuple[list[bool], list[bool], float]:
     chosen = program.scaling
     if not chosen.inputs:
-        return [], []
+        return [], [], 0.0
     return (
         [i in chosen.inputs for i in range(len(program.inputs))],
         [i in chosen.outputs for i in range(len(program.outputs))],
+        2.0**chosen.below,
     )
 
 

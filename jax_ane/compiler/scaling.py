@@ -15,22 +15,29 @@ Before: 3e-8 * w drops out.    After: (3e-8 * 2^20) * w, and the sum divided by 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Collection
 
 from jax_ane.compiler import mil
 
 NAME = "scale_operands"
-# A lone product is left as it is: a backward pass has one for the input and one for the weights.
-LEAST_PRODUCTS = 2
-_MOST_MERGES = 8  # inputs that must be scaled together
+_MOST_MERGES = 12  # inputs that must be scaled together
+_MOST_JOINED = 4  # further groups of inputs that take the same scale
+# Inputs are scaled where their largest magnitude lies below 2^this. A backward pass has a product
+# for the input and one for the weights; a lone product may be any, so only small inputs count.
+BELOW, BELOW_LONE = 5, -6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scaling:
-    """Positions of the inputs that are scaled and of the outputs that are scaled with them."""
+    """Positions of the inputs that are scaled and of the outputs that are scaled with them.
+
+    Larger inputs than 2^`below` stay as they are.
+    """
 
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
+    below: int = BELOW
 
 
 NOTHING = Scaling()
@@ -61,25 +68,53 @@ def find(program: mil.Program, allowed: Collection[int]) -> Scaling:
         program: the program after its passes.
         allowed: positions of the inputs that may be scaled at all.
     """
+    if not allowed:
+        return NOTHING
     alias = list(range(len(program.inputs)))
-    for _ in range(_MOST_MERGES if allowed else 0):
+    most, best = 1, None
+    for _ in range(_MOST_MERGES):
         analysis = _Analysis(program, alias, allowed)
         chosen = analysis.best()
-        if chosen is not None:
-            return analysis.scaling(chosen)
+        if chosen is not None and analysis.products[chosen] > most:
+            most, best = analysis.products[chosen], (analysis, chosen)
         pair = analysis.conflict()
         if pair is None:
             break
-        kept, other = pair
-        alias = [kept if a == other else a for a in alias]
-    return NOTHING
+        alias = _merged(alias, *pair)
+    if best is None:
+        return _lone(program, allowed)
+    return _joined(*best).scaling(best[1])
+
+
+def _merged(alias: list[int], kept: int, other: int) -> list[int]:
+    return [kept if a == other else a for a in alias]
+
+
+def _joined(analysis: _Analysis, chosen: int) -> _Analysis:
+    """Adds the other inputs that may be scaled, as far as they may be together."""
+    others = [bit for bit in analysis.ranked() if bit != chosen and analysis.is_scalable(bit)]
+    for other in others[:_MOST_JOINED]:
+        alias = _merged(analysis.alias, chosen, other)
+        together = _Analysis(analysis.program, alias, analysis.allowed)
+        if together.is_scalable(chosen):
+            analysis = together
+    return analysis
+
+
+def _lone(program: mil.Program, allowed: Collection[int]) -> Scaling:
+    """Scales the one input of a lone product that may be: a first layer's gradient is such."""
+    analysis = _Analysis(program, list(range(len(program.inputs))), allowed)
+    found = [bit for bit in analysis.ranked() if analysis.is_scalable(bit)]
+    if len(analysis.products) != 1 or not found:
+        return NOTHING
+    return dataclasses.replace(analysis.scaling(found[0]), below=BELOW_LONE)
 
 
 class _Analysis:
     """One pass over the program; inputs of one alias are scaled together."""
 
     def __init__(self, program: mil.Program, alias: list[int], allowed: Collection[int]) -> None:
-        self.program, self.alias = program, alias
+        self.program, self.alias, self.allowed = program, alias, allowed
         self.degrees: dict[int, _Degree] = {}
         self.products: dict[int, int] = {}  # alias -> products whose result is linear in it
         self.conflicts: list[tuple[int, int]] = []  # (linear on one side only, on the other only)
@@ -118,8 +153,9 @@ class _Analysis:
             return 0
         for term in terms:
             common &= term.linear
-        if common == 0 and len(terms) == 2 and len(self.conflicts) < 64:
-            self._note(terms[0], terms[1])
+        if common == 0 and len(self.conflicts) < 64:
+            for a, b in itertools.pairwise(terms):
+                self._note(a, b)
         return common
 
     def _note(self, a: _Degree, b: _Degree) -> None:
@@ -139,25 +175,24 @@ class _Analysis:
         x, y = operands
         return x.linear & ~y.depends
 
-    def _is_scalable(self, bit: int) -> bool:
+    def is_scalable(self, bit: int) -> bool:
+        """Whether every output is linear in an alias or does not depend on it."""
         mask = 1 << bit
         degrees = (self.degrees[id(value)] for value in self.program.outputs)
         return all(not d.depends & mask or d.linear & mask for d in degrees)
 
-    def best(self) -> int | None:
-        """Returns the alias behind most products that every output allows to scale."""
+    def ranked(self) -> list[int]:
+        """Returns the aliases behind products, those behind most first."""
         sizes = {
             bit: sum(v.type.size for v, a in zip(self.program.inputs, self.alias, strict=True)
                      if a == bit)
             for bit in self.products
         }  # fmt: skip
-        ranked = sorted(self.products, key=lambda bit: (-self.products[bit], sizes[bit], bit))
-        for bit in ranked:
-            if self.products[bit] < LEAST_PRODUCTS:
-                break
-            if self._is_scalable(bit):
-                return bit
-        return None
+        return sorted(self.products, key=lambda bit: (-self.products[bit], sizes[bit], bit))
+
+    def best(self) -> int | None:
+        """Returns the alias behind most products that every output allows to scale."""
+        return next((bit for bit in self.ranked() if self.is_scalable(bit)), None)
 
     def conflict(self) -> tuple[int, int] | None:
         """Returns two aliases that stand in each other's way, those with most products first."""

@@ -51,7 +51,8 @@ class ProgramHandle {
 ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::dict& chip,
                            bool exact, std::vector<std::string> input_names,
                            std::vector<std::string> output_names, std::string name,
-                           std::vector<bool> scaled_inputs, std::vector<bool> scaled_outputs) {
+                           std::vector<bool> scaled_inputs, std::vector<bool> scaled_outputs,
+                           float scaled_below) {
     software::ChipTraits traits = Get(ReadChip(chip));
     software::NumericsMode mode =
         exact ? software::NumericsMode::kExact : software::NumericsMode::kFast;
@@ -63,7 +64,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
         if (!compiled.ok()) return KnownStatus(compiled.status(), "compile");
         return BoundProgram::Create(
             device, *compiled, std::move(input_names), std::move(output_names),
-            {std::move(scaled_inputs), std::move(scaled_outputs)}, std::move(name));
+            {std::move(scaled_inputs), std::move(scaled_outputs), scaled_below}, std::move(name));
     };
     std::shared_ptr<BoundProgram> program = Get(work());
     return new ProgramHandle(Get(ProgramTable::Get().Add(program)), program);
@@ -104,9 +105,11 @@ void BindRuntime(nb::module_& m) {
         "load_program", &LoadProgram, nb::arg("text"), nb::arg("blobs"), nb::arg("chip"),
         nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
         nb::arg("scaled_inputs") = std::vector<bool>(),
-        nb::arg("scaled_outputs") = std::vector<bool>(), nb::rv_policy::take_ownership,
+        nb::arg("scaled_outputs") = std::vector<bool>(), nb::arg("scaled_below") = 0.0f,
+        nb::rv_policy::take_ownership,
         "Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which "
-        "inputs are scaled by a power of two, and which outputs with them.");
+        "inputs are scaled by a power of two where they lie below `scaled_below`, and which outputs "
+        "with them.");
     m.def("program_stats", &ProgramStats,
           "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(

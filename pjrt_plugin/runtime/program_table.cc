@@ -274,10 +274,10 @@ int BoundProgram::ExponentFor(std::span<const HostArray> inputs) const {
     for (size_t i = 0; scaling_.any() && i < inputs.size(); ++i) {
         if (!scaling_.inputs[i]) continue;
         const float magnitude = LargestMagnitude(engine_, inputs[i]);
-        if (!(magnitude < kLargeEnough)) return 0;
+        if (!(magnitude < scaling_.below)) return 0;
         largest = std::max(largest, magnitude);
     }
-    return ScaleExponent(largest);
+    return ScaleExponent(largest, scaling_.below);
 }
 
 bool BoundProgram::HasOverflow(const Surfaces& surfaces) const {

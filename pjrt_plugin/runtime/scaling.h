@@ -14,12 +14,12 @@ namespace jax_ane::runtime {
 struct Scaling {
     std::vector<bool> inputs;
     std::vector<bool> outputs;
+    // Inputs at least this large stay as they are.
+    float below = 0;
 
     bool any() const { return !inputs.empty(); }
 };
 
-// Inputs at least this large stay as they are.
-inline constexpr float kLargeEnough = 0x1p5f;
 // What smaller ones are brought to. A backward pass may let them grow 2^9 times before the
 // accumulator overflows, and products of numbers down to 2^-22 of the largest are still counted.
 inline constexpr int kTargetExponent = 6;
@@ -28,9 +28,9 @@ inline constexpr int kMostExponent = 60;
 inline constexpr int kBackOff = 4;
 
 // The exponent of the scale for inputs of this largest magnitude; 0 for none, also where that is
-// zero, infinite or NaN.
-inline int ScaleExponent(float largest) {
-    if (!(largest > 0) || largest >= kLargeEnough) return 0;
+// zero, `below` or more, or NaN.
+inline int ScaleExponent(float largest, float below) {
+    if (!(largest > 0) || largest >= below) return 0;
     int exponent = 0;
     std::frexp(largest, &exponent);  // largest < 2^exponent
     const int wanted = kTargetExponent - exponent;

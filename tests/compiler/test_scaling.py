@@ -47,8 +47,10 @@ def test_what_may_not_be_scaled_is_not():
     assert scaling.find(program(backward, S, S, S), set()) == scaling.NOTHING
 
 
-def test_a_lone_product_is_left_alone():
-    assert scaling.find(program(lambda b, x, w: [matmul(b, x, w)], S, S), {0, 1}) == scaling.NOTHING
+def test_of_a_lone_product_the_one_computed_input_is_scaled_where_it_is_small():
+    lone = program(lambda b, x, w: [matmul(b, x, w)], S, S)
+    assert scaling.find(lone, {0}) == scaling.Scaling((0,), (0,), scaling.BELOW_LONE)
+    assert scaling.find(lone, {0, 1}) == scaling.NOTHING  # which of them?
 
 
 def chain(last):
@@ -109,6 +111,34 @@ def test_gradients_that_are_added_are_scaled_together():
     assert scaling.find(program(build, S, S, S, S), {0}) == scaling.NOTHING
 
 
+def test_parts_that_are_joined_are_scaled_together():
+    def build(b, d1, d2, d3, x, w):
+        total = b.op("concat", {"values": (d1, d2, d3)}, axis=0, interleave=False)
+        return backward(b, total, x, w)
+
+    wide = (24, 8)
+    found = scaling.find(program(build, S, S, S, wide, S), {0, 1, 2})
+    assert found == scaling.Scaling((0, 1, 2), (0, 1))
+
+
+def test_independent_gradients_share_the_scale():
+    """The smaller group is found first; the larger one needs a merge, and then both are taken."""
+
+    def build(b, d1, d2, d3, x, w):
+        total = matmul(b, b.op("add", {"x": matmul(b, d1, w), "y": d2}), w)
+        return *backward(b, total, x, w), *backward(b, d3, x, w)
+
+    found = scaling.find(program(build, S, S, S, S, S), {0, 1, 2})
+    assert found == scaling.Scaling((0, 1, 2), (0, 1, 2, 3))
+
+
+def test_inputs_of_one_product_are_not_scaled_together():
+    def build(b, d1, d2, x, w):
+        return *backward(b, d1, x, w), matmul(b, matmul(b, d1, w), d2)
+
+    assert scaling.find(program(build, S, S, S, S), {0, 1}) == scaling.Scaling((0,), (0, 1, 2))
+
+
 # ------------------------------------------------------------------------- on the device
 
 
@@ -151,6 +181,35 @@ def test_equal_calls_give_equal_bits_whatever_was_between():
     gradients("ane", 1e-7)
     gradients("ane", 1.0)
     assert_same_bits(gradients("ane", 1e-3), first)
+
+
+def test_a_first_layers_gradient_survives():
+    def fn(x, dy):
+        return x.T @ jnp.sort(dy, 0)
+
+    args = normal(64, 16), normal(64, 16, seed=1) * np.float32(1e-7)
+    assert relative_error(run(fn, args, "ane"), run(fn, args, "cpu")) < 1e-3
+    with jax_ane.config(disable_passes=scaling.NAME):
+        assert relative_error(run(fn, args, "ane"), run(fn, args, "cpu")) > 0.1
+
+
+def test_gradients_carried_by_a_loop_survive():
+    """An LSTM's: four gates' gradients, joined in the body of the backward scan."""
+
+    def loss(w, x):
+        def step(carry, row):
+            h, c = carry
+            i, f, g, o = jnp.split(jnp.concatenate([row, h], -1) @ w, 4, -1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+        zero = jnp.zeros((x.shape[1], 16))
+        (h, _), _ = jax.lax.scan(step, (zero, zero), x)
+        return 1e-5 * (h * h).mean()
+
+    w, x = normal(32, 64, seed=3) / 5, normal(6, 8, 16, seed=4)
+    got, want = (run(jax.grad(loss), (w, x), device) for device in ("ane", "cpu"))
+    assert relative_error(got, want) < 5e-3
 
 
 def two_products(x, w, dy):
