@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """ResNet-18, NHWC, for 224x224 images or, with a 3x3 stem and no pool, for CIFAR's 32x32.
 
-Inference has the batch norms folded into kernels and biases. Training normalises over the batch,
-without a scale: relus hand a scale on, so the next kernel holds it.
+Inference has the batch norms folded into kernels and biases. Training normalises over the batch;
+the last norm of each block begins with a scale of 0, so that a block begins as the identity (Goyal
+et al., "Accurate, Large Minibatch SGD", arXiv 1706.02677). Without that, rounding the weights and
+images alone to fp16 moves the first gradient by 7 %, whoever computes it.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ def init(
     """Returns random float32 weights: kernels `[height, width, in, out]` and biases `[out]`."""
     weights, stages = Weights(seed), _SMALL_STAGES if small else STAGES
     inputs = stages[0][0]
-    params: Params = {"stem": weights.conv(3 if cifar else 7, 3, inputs)}
+
+    def layer(size: int, inputs: int, width: int, scale: float = 1.0) -> Params:
+        return {**weights.conv(size, inputs, width), "scale": weights.fill(scale, width)}
+
+    params: Params = {"stem": layer(3 if cifar else 7, 3, inputs)}
     for stage, (width, stride) in enumerate(stages):
         for block in range(2):
             step = stride if block == 0 else 1
-            p = {"first": weights.conv(3, inputs, width), "second": weights.conv(3, width, width)}
+            p = {"first": layer(3, inputs, width), "second": layer(3, width, width, scale=0.0)}
             if step != 1 or inputs != width:
-                p["shortcut"] = weights.conv(1, inputs, width)
+                p["shortcut"] = layer(1, inputs, width)
             params[f"block{stage}{block}"] = p
             inputs = width
     params["head"] = weights.dense(inputs, 10 if cifar else classes)
@@ -42,7 +48,7 @@ def _conv(p: Params, x: jax.Array, stride: int = 1, train: bool = False) -> jax.
     if not train:
         return common.conv(p, x, stride)
     bare = {"kernel": p["kernel"], "bias": 0.0}
-    return common.normalise(common.conv(bare, x, stride), (0, 1, 2)) + p["bias"]
+    return common.normalise(common.conv(bare, x, stride), (0, 1, 2)) * p["scale"] + p["bias"]
 
 
 def apply(params: Params, images: jax.Array, train: bool = False) -> jax.Array:
