@@ -227,22 +227,34 @@ def _check_composite(op: Op) -> Reason | None:
     return None
 
 
-def constant_refusal(op: Op) -> Reason | None:
-    """Returns why a constant's values cannot enter the ANE; its own type does not matter."""
-    array = graph.dense(op.attr("value"))
+def constant_refusal(array: np.ndarray, is_made: bool = False) -> Reason | None:
+    """Returns why a constant's values cannot enter the ANE; its own type does not matter.
+
+    Args:
+        array: the values.
+        is_made: they were computed. Then only what vanishes as a whole is refused: the sine of
+            pi is a small number, too.
+    """
     if array.dtype == np.bool_:
         return None
     array = array.astype(np.float32)
     if np.isnan(array).any():
         return Reason("nan", "the constant holds NaN, which the chip reads as a number")
-    small = np.abs(array[array != 0])
-    if small.size and float(small.min()) < 2.0**-25:
+    sizes = np.abs(array[array != 0])
+    if sizes.size == 0:
+        return None
+    size = float(sizes.max() if is_made else sizes.min())
+    if size < 2.0**-25:
         return Reason(
             "vanishes",
-            f"the constant {float(small.min()):.3g} vanishes in fp16",
+            f"the constant {size:.3g} vanishes in fp16",
             "use a value of at least 6e-8, or accept the host",
         )
     return None
+
+
+def _check_constant(op: Op) -> Reason | None:
+    return constant_refusal(graph.dense(op.attr("value")))
 
 
 def _check_convert(op: Op) -> Reason | None:
@@ -269,7 +281,7 @@ _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.select_and_scatter": _check_select_and_scatter,
     "stablehlo.pad": _check_pad,
     "stablehlo.composite": _check_composite,
-    "stablehlo.constant": constant_refusal,
+    "stablehlo.constant": _check_constant,
     **dict.fromkeys(
         (f"stablehlo.{n}" for n in ("add", "subtract", "multiply", "divide", "maximum", "minimum")),
         _check_arithmetic,

@@ -17,7 +17,7 @@ from jaxlib.mlir.dialects import stablehlo
 from jaxlib.mlir.passmanager import PassManager
 
 from jax_ane import _jax_internals as internals
-from jax_ane.compiler import graph
+from jax_ane.compiler import graph, known
 
 # Regions of these ops are ordinary code: clusters may live there. Regions of all others (reducers,
 # comparators, scatter updates) are arguments of their op and must stay as they are.
@@ -221,7 +221,8 @@ def _decompositions(op: ir.Operation) -> Iterator[str]:
 
 
 def _collect(block: ir.Block, path: str, place: str, blocks: list[graph.Block]) -> None:
-    blocks.append(graph.build_block(block, path, place))
+    # Before inner blocks are read: they may use what is taken out here.
+    blocks.append(known.evaluated(graph.build_block(block, path, place)))
     for index, op in enumerate(block.operations):
         op = op.operation
         if op.name not in CODE_REGIONS:

@@ -45,6 +45,7 @@ class Value:
     mlir: ir.Value
     producer: Op | None = None
     users: list[Op] = dataclasses.field(default_factory=list)
+    known: np.ndarray | None = None  # what compiler/known.py found it to be
 
     @property
     def tensor(self) -> TensorType:
@@ -99,6 +100,7 @@ class Block:
     arguments: list[Value]
     returned: list[Value]
     mlir: ir.Block
+    place: str = ""  # of ops that have none of their own
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def build_block(block: ir.Block, path: str, place: str = "") -> Block:
         for operand in dict.fromkeys(operands):
             operand.users.append(op)
         ops.append(op)
-    return Block(path, ops, arguments, returned, block)
+    return Block(path, ops, arguments, returned, block, place)
 
 
 def _captured(op: ir.Operation) -> list[ir.Value]:
@@ -222,9 +224,13 @@ def dense(attribute: Any) -> np.ndarray:
 
 def constant_of(value: Value) -> np.ndarray | None:
     """Returns the constant behind a value, looking through broadcasts and conversions."""
+    if value.known is not None:
+        return value.known
     op = value.producer
     while op is not None and passes_constant(op):
         value = op.operands[0]
+        if value.known is not None:
+            return value.known
         op = value.producer
     if op is None or op.name != "stablehlo.constant":
         return None

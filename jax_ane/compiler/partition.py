@@ -21,7 +21,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from jax_ane.compiler import able, flops, graph, optable
+from jax_ane.compiler import able, known, optable
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Block, Op, Value
 from jax_ane.compiler.optable import Kind
@@ -215,10 +215,12 @@ def _best_cut(cluster: Cluster, heavy: list[bool]) -> int:
 
 
 def _free_ops(ops: list[Op]) -> set[int]:
-    """Returns constants, and broadcasts and conversions of scalar ones: copied into every user."""
+    """Returns what is copied into every user: constants, what is known of them, scalars repeated."""
     free: set[int] = set()
     for op in ops:
-        if op.name == "stablehlo.constant" or (
+        if op.name == "stablehlo.constant" or (op.results and op.results[0].known is not None):
+            free.add(op.index)
+        elif (
             able.passes_constant(op)
             and op.operands[0].producer is not None
             and op.operands[0].producer.index in free
@@ -237,14 +239,13 @@ def _refusal(op: Op, free: set[int]) -> Reason | None:
         producer = operand.producer
         if producer is None or producer.index not in free:
             continue
-        while producer is not None and producer.name != "stablehlo.constant":
-            producer = producer.operands[0].producer
-        if producer is None:
+        array = able.constant_of(operand)
+        if array is None:
             continue
-        reason = able.constant_refusal(producer)
+        reason = able.constant_refusal(array, is_made=operand.known is not None)
         if reason is not None and not _is_initial_value(op, operand):
             return reason
-        if op.name == "stablehlo.multiply" and _overflows(producer):
+        if op.name == "stablehlo.multiply" and _overflows(array):
             return Reason("overflows", "multiplies by a constant beyond fp16's 65504")
     return None
 
@@ -253,16 +254,15 @@ def _is_initial_value(op: Op, operand: Value) -> bool:
     return op.name.startswith("stablehlo.reduce") and operand is op.operands[-1]
 
 
-def _overflows(op: Op) -> bool:
-    array = np.abs(graph.dense(op.attr("value")).astype(np.float32))
-    return bool((array > 65504).any())
+def _overflows(array: np.ndarray) -> bool:
+    return bool((np.abs(array.astype(np.float32)) > 65504).any())
 
 
 def _state_updates(block: Block) -> Iterable[Op]:
     """Yields adds and subtracts on a path of such ops from an argument to a returned value.
 
     That is how a parameter is updated, also several times in one program. In fp16 an update below
-    2^-11 of its parameter would be lost.
+    2^-11 of its parameter would be lost. A residual block has the same form and is told apart.
     """
     names = ("stablehlo.add", "stablehlo.subtract")
     carried = {value.index for value in block.arguments}
@@ -272,6 +272,7 @@ def _state_updates(block: Block) -> Iterable[Op]:
             op.name in names
             and op.type.shape
             and any(v.index in carried and v.type == op.type for v in op.operands)
+            and not _is_residual(op, carried)
         ):
             carried.add(op.results[0].index)
             forward.append(op)
@@ -280,6 +281,53 @@ def _state_updates(block: Block) -> Iterable[Op]:
         if op.results[0].index in reaching:
             reaching.update(v.index for v in op.operands if v.index in carried)
             yield op
+
+
+def _is_residual(op: Op, carried: set[int]) -> bool:
+    """Says whether an op adds to a value what a layer made of it: x + f(x) @ w + b.
+
+    A parameter's update comes out of a scaling by the learning rate, and a running sum (of
+    gradients, say) is no input of what is added to it.
+    """
+    if op.name != "stablehlo.add":
+        return False
+    for kept, added in (op.operands, op.operands[::-1]):
+        if kept.index in carried and added.index not in carried and _is_layer(added):
+            return _depends(added, kept)
+    return False
+
+
+def _is_layer(value: Value) -> bool:
+    """Says whether a value is a heavy op's result, moved and with a bias at most."""
+    op = value.producer
+    while op is not None:
+        kind = optable.row(op.name).kind
+        if kind is Kind.HEAVY:
+            return True
+        if op.name == "stablehlo.add":
+            rest = [v for v in op.operands if not _is_broadcast(v)]
+            if len(rest) != 1:
+                return False
+            op = rest[0].producer
+        elif kind is Kind.MOVEMENT and len(op.operands) == 1:
+            op = op.operands[0].producer
+        else:
+            return False
+    return False
+
+
+def _depends(value: Value, source: Value) -> bool:
+    """Says whether a value is computed from another one."""
+    stack, seen = [value], {value.index}
+    while stack:
+        producer = stack.pop().producer
+        for operand in producer.operands if producer else ():
+            if operand is source:
+                return True
+            if operand.index not in seen:
+                seen.add(operand.index)
+                stack.append(operand)
+    return False
 
 
 # ---------------------------------------------------------------------------- clusters
@@ -307,7 +355,25 @@ def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
         if _has_effect(op):
             level = effect_level = max(level, effect_level)
         levels[op.index] = level
+    _sink(block, on_ane, levels)
     return levels
+
+
+def _sink(block: Block, on_ane: set[int], levels: list[int]) -> None:
+    """Moves what only makes a value larger to the level of its users, in place.
+
+    A bias is broadcast from an argument, so nothing holds that back to the product it belongs to.
+    """
+    returned = {value.index for value in block.returned}
+    for op in reversed(block.ops):
+        if op.index not in on_ane or optable.row(op.name).kind is not Kind.MOVEMENT:
+            continue
+        result = op.results[0]
+        if result.index in returned or not result.users:
+            continue
+        if sum(v.tensor.size for v in op.operands) <= result.tensor.size:
+            latest = min(levels[user.index] - (user.index not in on_ane) for user in result.users)
+            levels[op.index] = max(levels[op.index], latest)
 
 
 def _groups(ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]) -> list[list[Op]]:
@@ -427,7 +493,7 @@ def _is_epilogue(op: Op) -> bool:
         return any(_is_broadcast(v) for v in op.operands)
     if op.name in ("stablehlo.maximum", "stablehlo.compare"):
         constants = [able.constant_of(v) for v in op.operands]
-        return any(c is not None and c.size == 1 for c in constants)
+        return any(c is not None and known.varying(c).size == 1 for c in constants)
     return False
 
 
@@ -454,12 +520,3 @@ def _connect(cluster: Cluster, block: Block, free: set[int]) -> None:
             if outside or result.index in returned:
                 cluster.outputs.append(result)
     cluster.inputs = list(inputs.values())
-
-
-def flop_split(plan: Plan) -> tuple[float, float]:
-    """Returns the block's FLOPs on the ANE and in all."""
-    counts = [flops.count(op) for op in plan.block.ops]
-    on_ane = sum(
-        c for op, c in zip(plan.block.ops, counts, strict=True) if op.index in plan.cluster_of
-    )
-    return on_ane, sum(counts)

@@ -210,7 +210,7 @@ def describe(
                     location=op.location,
                     placement="host" if cluster is None else "ane",
                     reason=reason,
-                    flops=flops.count(op),
+                    flops=0 if reason is FREE else flops.count(op),
                     bytes=flops.moved_bytes(op),
                     program=program.name if program else None,
                     region=plan.block.path,

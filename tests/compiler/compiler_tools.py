@@ -31,7 +31,8 @@ def plans_of(program: bytes | str, placement: str = "auto") -> list[partition.Pl
     """Returns the plan of each block, main's first."""
     module = frontend.parse(program)
     frontend.normalise(module)
-    plans = [partition.plan_block(b, placement) for b in frontend.code_blocks(module)]
+    blocks = frontend.code_blocks(module)
+    plans = [partition.plan_block(b, placement) for b in blocks]
     plans[0].block.keep_module = module  # type: ignore[attr-defined]  # MLIR ops die with it
     return plans
 

@@ -70,6 +70,39 @@ def test_state_update_stays_on_host():
     assert codes(lambda w, x: (w - x @ w) @ x, X, X)["subtract"] == "between"
 
 
+def test_a_residual_block_is_no_state_update():
+    def block(x, w, v, b):
+        h = x + (jnp.tanh(x @ w) @ v + b)
+        return h + (jnp.tanh(h @ w) @ v + b)
+
+    report = jax_ane.explain(block, X, X, X, V)
+    assert len(report.programs) == 1
+    assert "state" not in {op.reason.code for op in report.placement.ops}
+
+
+def test_sums_and_scaled_updates_are_state():
+    def accumulate(total, x):
+        return total + x @ x
+
+    def descend(w, x):
+        return w + -0.1 * (x @ w)
+
+    assert codes(accumulate, X, X)["add"] == "state"
+    assert codes(descend, X, X)["add"] == "state"
+
+
+def test_a_bias_is_broadcast_next_to_its_product_however_late_that_is():
+    def fn(x, w, b):
+        h = jnp.sort(jnp.sort(x @ w) @ w)
+        return jnp.tanh(h @ w + b) @ w
+
+    report = jax_ane.explain(fn, X, X, V)
+    shapes = [str(t) for p in report.programs for t in p.inputs]
+    assert "f32[8]" in shapes or "f32[1,8]" in shapes
+    spread = [op for op in report.placement.ops if "broadcast" in op.op]
+    assert all(op.placement == "ane" for op in spread)
+
+
 def test_adams_epsilon_vanishes():
     fn = lambda x: ((x @ x) / (jnp.sqrt(jnp.abs(x @ x)) + 1e-8)) @ x  # noqa: E731
     assert codes(fn, X)["add"] == "vanishes"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jax_ane.compiler import mil
+from jax_ane.compiler import known, mil
 from jax_ane.compiler.graph import Op, TensorType, Value
 
 Rule = Callable[["Context", Op], mil.Value]
@@ -143,9 +143,26 @@ class Context:
     def get(self, value: Value) -> mil.Value:
         """Returns the lowered value, lazily broadcast."""
         if value.index not in self._values:
-            assert value.producer is not None
-            self.lower(value.producer)  # a constant, or a broadcast of one
+            if value.known is not None:
+                self._values[value.index] = self._known(value)
+            else:
+                assert value.producer is not None
+                self.lower(value.producer)  # a constant, or a broadcast of one
         return self._values[value.index]
+
+    def _known(self, value: Value) -> mil.Value:
+        """Returns a known value as a constant; a mask as the numbers 0 and 1, compared with 0."""
+        assert value.known is not None and value.type is not None
+        array = known.varying(value.known).astype(np.float32)
+        is_mask = value.type.dtype == "i1"
+        if array.size == 1 and not is_mask:
+            return self.constant(array.flat[0])
+        if len(array.shape) > MAX_RANK:
+            array = np.broadcast_to(array, value.type.shape).reshape(mil_shape(value.type))
+        number = self.constant(array)
+        if not is_mask:
+            return number
+        return self.to_bool(self.expand(number, array.shape or (1,)))
 
     def dense(self, value: Value) -> mil.Value:
         """Returns the lowered value with every element of its type present."""
