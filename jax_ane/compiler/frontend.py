@@ -221,8 +221,8 @@ def _decompositions(op: ir.Operation) -> Iterator[str]:
 
 
 def _collect(block: ir.Block, path: str, place: str, blocks: list[graph.Block]) -> None:
-    # Before inner blocks are read: they may use what is taken out here.
-    blocks.append(known.evaluated(graph.build_block(block, path, place)))
+    blocks.append(graph.build_block(block, path, place))
+    known.evaluate(blocks[-1])  # before inner blocks are read: they may use what it takes out
     for index, op in enumerate(block.operations):
         op = op.operation
         if op.name not in CODE_REGIONS:

@@ -100,7 +100,6 @@ class Block:
     arguments: list[Value]
     returned: list[Value]
     mlir: ir.Block
-    place: str = ""  # of ops that have none of their own
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,7 +175,7 @@ def build_block(block: ir.Block, path: str, place: str = "") -> Block:
         for operand in dict.fromkeys(operands):
             operand.users.append(op)
         ops.append(op)
-    return Block(path, ops, arguments, returned, block, place)
+    return Block(path, ops, arguments, returned, block)
 
 
 def _captured(op: ir.Operation) -> list[ir.Value]:
@@ -222,15 +221,24 @@ def dense(attribute: Any) -> np.ndarray:
     return np.array(attribute).reshape(type_.shape)
 
 
+def varying(array: np.ndarray) -> np.ndarray:
+    """Returns an array with extent 1 along the axes that it repeats."""
+    repeats = (stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True))
+    return array[tuple(slice(0, 1) if repeat else slice(None) for repeat in repeats)]
+
+
 def constant_of(value: Value) -> np.ndarray | None:
-    """Returns the constant behind a value, looking through broadcasts and conversions."""
+    """Returns the constant behind a value, looking through broadcasts and conversions.
+
+    Its shape is not the value's where it does not vary: extents are 1 there, or axes are missing.
+    """
     if value.known is not None:
-        return value.known
+        return varying(value.known)
     op = value.producer
     while op is not None and passes_constant(op):
         value = op.operands[0]
         if value.known is not None:
-            return value.known
+            return varying(value.known)
         op = value.producer
     if op is None or op.name != "stablehlo.constant":
         return None

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from jax_ane.compiler import graph
-from jax_ane.compiler.graph import NUMPY_DTYPES, Block, Op, Value
+from jax_ane.compiler.graph import NUMPY_DTYPES, Block, Op, Value, varying
 
 # Elements of one value, and of all of a block, that are evaluated: a mask of 1,024 tokens squared
 # is 2^20.
@@ -28,24 +28,14 @@ Array = np.ndarray
 Rule = Callable[[Op, list[Array]], Array]
 
 
-def evaluated(block: Block) -> Block:
-    """Returns a block with `known` set on what is known and without decided selects.
-
-    Where there is such a select, it is taken out of the MLIR and the block is read again.
-    """
-    while _evaluate(block):
-        block = graph.build_block(block.mlir, block.path, block.place)
-    return block
-
-
-def _evaluate(block: Block) -> bool:
-    """Sets `known`; says whether a select was decided and taken out."""
-    budget, changed = MOST_IN_ALL, False
+def evaluate(block: Block) -> None:
+    """Sets `known` on what is known, and takes decided selects out of the block and its MLIR."""
+    budget, decided = MOST_IN_ALL, []
     for op in block.ops:
         if len(op.results) != 1 or op.results[0].type is None:
             continue
-        if op.name == "stablehlo.select" and _forward(op):
-            changed = True
+        if op.name == "stablehlo.select" and _forward(block, op):
+            decided.append(op)
             continue
         rule = _RULES.get(op.name)
         if rule is None or op.type.dtype not in NUMPY_DTYPES:
@@ -60,7 +50,10 @@ def _evaluate(block: Block) -> bool:
                 break
             array = array.astype(NUMPY_DTYPES[op.type.dtype], copy=False)
             op.results[0].known = np.broadcast_to(array, op.type.shape)
-    return changed
+    if decided:
+        block.ops = [op for op in block.ops if op not in decided]
+        for index, op in enumerate(block.ops):
+            op.index = index
 
 
 class _Unknown(Exception):
@@ -71,8 +64,9 @@ def _array(value: Value) -> Array | None:
     """Returns a known value; constants are read when something is made of them."""
     if value.known is None and value.producer is not None:
         constant = value.producer
-        if constant.name == "stablehlo.constant" and constant.type.size <= MOST_ELEMENTS:
-            if constant.type.dtype in NUMPY_DTYPES:
+        is_constant = constant.name == "stablehlo.constant"
+        if is_constant and constant.type.dtype in NUMPY_DTYPES:
+            if constant.type.size <= MOST_ELEMENTS:
                 value.known = _compact(graph.dense(constant.attr("value")))
     return value.known
 
@@ -84,20 +78,19 @@ def _compact(array: Array) -> Array:
     return array
 
 
-def varying(array: Array) -> Array:
-    """Returns an array with extent 1 along the axes on which it does not vary."""
-    repeats = (stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True))
-    return array[tuple(slice(0, 1) if repeat else slice(None) for repeat in repeats)]
-
-
-def _forward(op: Op) -> bool:
-    """Takes a select of a known, uniform condition out of the MLIR; False if it is none."""
+def _forward(block: Block, op: Op) -> bool:
+    """Lets a known, uniform condition choose: what read the select reads its operand."""
     condition = _array(op.operands[0])
     if condition is None or varying(condition).size != 1:
         return False
-    chosen = op.operands[1 if condition.flat[0] else 2]
-    op.results[0].mlir.replace_all_uses_with(chosen.mlir)
-    op.results[0].mlir = chosen.mlir  # another select may choose it
+    chosen, result = op.operands[1 if condition.flat[0] else 2], op.results[0]
+    for operand in dict.fromkeys(op.operands):
+        operand.users.remove(op)
+    for user in result.users:
+        user.operands = [chosen if value is result else value for value in user.operands]
+    chosen.users = sorted({*chosen.users, *result.users}, key=lambda user: user.index)
+    block.returned = [chosen if value is result else value for value in block.returned]
+    result.mlir.replace_all_uses_with(chosen.mlir)
     op.mlir.erase()
     return True
 

@@ -21,7 +21,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from jax_ane.compiler import able, known, optable
+from jax_ane.compiler import able, optable
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Block, Op, Value
 from jax_ane.compiler.optable import Kind
@@ -215,18 +215,18 @@ def _best_cut(cluster: Cluster, heavy: list[bool]) -> int:
 
 
 def _free_ops(ops: list[Op]) -> set[int]:
-    """Returns what is copied into every user: constants, what is known of them, scalars repeated."""
+    """Returns what is copied into every user: constants, what is known, and scalars repeated."""
     free: set[int] = set()
     for op in ops:
-        if op.name == "stablehlo.constant" or (op.results and op.results[0].known is not None):
-            free.add(op.index)
-        elif (
+        is_known = bool(op.results) and op.results[0].known is not None
+        is_repeated = (
             able.passes_constant(op)
             and op.operands[0].producer is not None
             and op.operands[0].producer.index in free
             and op.operands[0].type is not None
             and op.operands[0].type.size == 1
-        ):
+        )
+        if op.name == "stablehlo.constant" or is_known or is_repeated:
             free.add(op.index)
     return free
 
@@ -493,7 +493,7 @@ def _is_epilogue(op: Op) -> bool:
         return any(_is_broadcast(v) for v in op.operands)
     if op.name in ("stablehlo.maximum", "stablehlo.compare"):
         constants = [able.constant_of(v) for v in op.operands]
-        return any(c is not None and known.varying(c).size == 1 for c in constants)
+        return any(c is not None and c.size == 1 for c in constants)
     return False
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jax_ane.compiler import known, mil
-from jax_ane.compiler.graph import Op, TensorType, Value
+from jax_ane.compiler import mil
+from jax_ane.compiler.graph import Op, TensorType, Value, varying
 
 Rule = Callable[["Context", Op], mil.Value]
 RULES: dict[str, Rule] = {}
@@ -153,7 +153,7 @@ class Context:
     def _known(self, value: Value) -> mil.Value:
         """Returns a known value as a constant; a mask as the numbers 0 and 1, compared with 0."""
         assert value.known is not None and value.type is not None
-        array = known.varying(value.known).astype(np.float32)
+        array = varying(value.known).astype(np.float32)
         is_mask = value.type.dtype == "i1"
         if array.size == 1 and not is_mask:
             return self.constant(array.flat[0])
