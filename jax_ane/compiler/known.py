@@ -64,10 +64,12 @@ def _array(value: Value) -> Array | None:
     """Returns a known value; constants are read when something is made of them."""
     if value.known is None and value.producer is not None:
         constant = value.producer
-        is_constant = constant.name == "stablehlo.constant"
-        if is_constant and constant.type.dtype in NUMPY_DTYPES:
-            if constant.type.size <= MOST_ELEMENTS:
-                value.known = _compact(graph.dense(constant.attr("value")))
+        if (
+            constant.name == "stablehlo.constant"
+            and constant.type.dtype in NUMPY_DTYPES
+            and constant.type.size <= MOST_ELEMENTS
+        ):
+            value.known = _compact(graph.dense(constant.attr("value")))
     return value.known
 
 

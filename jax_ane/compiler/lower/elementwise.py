@@ -16,7 +16,6 @@ UNARY = {
     "stablehlo.ceil": "ceil",
     "stablehlo.exponential": "exp",
     "stablehlo.floor": "floor",
-    "stablehlo.logistic": "sigmoid",
     "stablehlo.sign": "sign",
     "stablehlo.sqrt": "sqrt",
     "stablehlo.tanh": "tanh",
@@ -58,6 +57,15 @@ def lower_exponential_minus_one(context: Context, op: Op) -> mil.Value:
     half = context.op("mul", {"x": x, "y": context.constant(0.5)})
     raised = context.op("add", {"x": context.op("exp", {"x": x}), "y": context.constant(1.0)})
     return context.op("mul", {"x": context.op("tanh", {"x": half}), "y": raised})
+
+
+@lowers("stablehlo.logistic")
+def lower_logistic(context: Context, op: Op) -> mil.Value:
+    # 1 / (1 + exp(-x)), as jax spells it: the chip's sigmoid is wrong by eight times as much.
+    x = context.ranked(op.operands[0])
+    raised = context.op("exp", {"x": context.op("mul", {"x": x, "y": context.constant(-1.0)})})
+    below = context.op("add", {"x": raised, "y": context.constant(1.0)})
+    return context.op("real_div", {"x": context.constant(1.0), "y": below})
 
 
 @lowers("stablehlo.negate")

@@ -43,20 +43,6 @@ def leaky(m, x, opcode="greater_equal"):
     return m.op("select", {"cond": cond, "a": a, "b": b})
 
 
-def sigmoid(m, x):
-    e = m.unary("exp", m.binary("mul", x, -1.0))
-    return m.binary("real_div", 1.0, m.binary("add", 1.0, e))
-
-
-def silu(m, x):
-    return m.binary("mul", x, sigmoid(m, x))
-
-
-def swish(m, x):
-    e = m.unary("exp", m.binary("mul", x, -1.0))
-    return m.binary("real_div", x, m.binary("add", 1.0, e))
-
-
 def softsign(m, x):
     return m.binary("real_div", x, m.binary("add", m.unary("abs", x), 1.0))
 
@@ -96,21 +82,7 @@ EXACT = {
 }
 
 
-def sigmoid_of_scaled(m, x):
-    e = m.unary("exp", m.binary("mul", x, -0.5))
-    return m.binary("real_div", 1.0, m.binary("add", 1.0, e))
-
-
-def sigmoid_of_negative(m, x):
-    return m.binary("real_div", 1.0, m.binary("add", 1.0, m.unary("exp", x)))
-
-
 TABLES = {
-    "sigmoid": (sigmoid, ["sigmoid"], 4e-3),
-    "sigmoid of x/2": (sigmoid_of_scaled, ["mul", "sigmoid"], 4e-3),
-    "sigmoid of -x": (sigmoid_of_negative, ["mul", "sigmoid"], 4e-3),
-    "silu": (silu, ["sigmoid", "mul"], 7e-3),
-    "swish": (swish, ["sigmoid", "mul"], 7e-3),
     "softsign": (softsign, ["softsign"], 1e-3),
 }
 
@@ -186,9 +158,15 @@ def near_misses():
         e = m.unary("exp", m.binary("mul", x, -1.0))
         return [m.binary("real_div", 1.0, m.binary("add", 1.0, e)), e]
 
-    def two_over(m, x):
+    def sigmoid(m, x):
         e = m.unary("exp", m.binary("mul", x, -1.0))
-        return [m.binary("real_div", 1.0, m.binary("add", 2.0, e))]
+        return [m.binary("real_div", 1.0, m.binary("add", 1.0, e))]
+
+    def silu(m, x):
+        return [m.binary("mul", x, *sigmoid(m, x))]
+
+    def two_over(m, x):
+        return [m.binary("real_div", x, m.binary("add", 2.0, m.unary("abs", x)))]
 
     def softsign_of_another(m, x):
         return [m.binary("real_div", x, m.binary("add", m.unary("abs", m.x(64, 128)), 1.0))]
@@ -229,20 +207,18 @@ def test_random_programs_of_exact_activations_keep_their_bits(instructions):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(programs("tanh", "abs", "maximum", "minimum", "transpose", "silu", "gelu", "softsign"))
+@given(programs("tanh", "abs", "maximum", "minimum", "transpose", "gelu", "softsign"))
 def test_random_programs_stay_within_the_tables_error(instructions):
     on, off = on_and_off(instructions, raise_activations)
-    raised = sum(kind in ("silu", "gelu", "softsign") for kind, *_ in instructions)
+    raised = sum(kind in ("gelu", "softsign") for kind, *_ in instructions)
     # No function of these steepens an error by more than 1.13, gelu's largest slope.
     for a, b in zip(on, off, strict=True):
-        allowed = (7e-3 + 4e-3) * raised * 1.13 ** len(instructions)
+        allowed = 4e-3 * raised * 1.13 ** len(instructions)
         np.testing.assert_allclose(a.astype(float), b.astype(float), rtol=0, atol=allowed)
 
 
 CASES = {
     "gelu, exact": (lambda x: jax.nn.gelu(x, approximate=False), "erf"),
-    "sigmoid": (jax.nn.sigmoid, "sigmoid"),
-    "silu": (jax.nn.silu, "sigmoid"),
     "relu": (jax.nn.relu, "relu"),
     "relu6": (jax.nn.relu6, "relu6"),
     "leaky_relu": (jax.nn.leaky_relu, "leaky_relu"),
