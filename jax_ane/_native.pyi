@@ -84,6 +84,7 @@ def load_program(
     scaled_inputs: Sequence[bool] = ...,
     scaled_outputs: Sequence[bool] = ...,
     scaled_below: float = ...,
+    lifted_outputs: Sequence[int] = ...,
 ) -> Program:
     """
     Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which

@@ -13,6 +13,7 @@ import hashlib
 import json
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from jax_ane import _chips, _counters
@@ -139,6 +140,7 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
     program = context.finish()
     lowered_op_count = _op_count(program)
     statistics = passes.run(program, disabled_passes, settings.validate_ir)
+    scaled = _scaling(cluster, program, settings)
     mil.verify(program)
     printed = mil_text.to_text(program)
     try:
@@ -147,7 +149,6 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
         if any(statistics.get(name) for name in passes.RAISING):
             raise _RefusedRaised(refusal.reason) from None
         raise
-    scaled = _scaling(cluster, program, settings)
     return AneProgram(
         fingerprint=_fingerprint(printed, scaled, settings),
         text=printed.text,
@@ -222,14 +223,15 @@ def _start_runtime() -> None:
     )
 
 
-def _scaling_flags(program: AneProgram) -> tuple[list[bool], list[bool], float]:
+def _scaling_flags(program: AneProgram) -> tuple[list[bool], list[bool], float, Sequence[int]]:
     chosen = program.scaling
     if not chosen.inputs:
-        return [], [], 0.0
+        return [], [], 0.0, ()
     return (
         [i in chosen.inputs for i in range(len(program.inputs))],
         [i in chosen.outputs for i in range(len(program.outputs))],
         2.0**chosen.below,
+        chosen.lifted,
     )
 
 

@@ -18,7 +18,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Collection
 
-from jax_ane.compiler import mil
+from jax_ane.compiler import lifting, mil
 
 NAME = "scale_operands"
 _MOST_MERGES = 12  # inputs that must be scaled together
@@ -32,12 +32,14 @@ BELOW, BELOW_LONE = 5, -6
 class Scaling:
     """Positions of the inputs that are scaled and of the outputs that are scaled with them.
 
-    Larger inputs than 2^`below` stay as they are.
+    Larger inputs than 2^`below` stay as they are. `lifted` has each output's own exponent, which
+    the program's constants hold (lifting.py); empty where all are 0.
     """
 
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
     below: int = BELOW
+    lifted: tuple[int, ...] = ()
 
 
 NOTHING = Scaling()
@@ -64,6 +66,8 @@ _PRODUCTS = ("mul", "matmul", "conv")
 def find(program: mil.Program, allowed: Collection[int]) -> Scaling:
     """Returns the inputs to scale, those behind most products; empty where none may be.
 
+    Small constants behind them are lifted, in place.
+
     Args:
         program: the program after its passes.
         allowed: positions of the inputs that may be scaled at all.
@@ -83,7 +87,11 @@ def find(program: mil.Program, allowed: Collection[int]) -> Scaling:
         alias = _merged(alias, *pair)
     if best is None:
         return _lone(program, allowed)
-    return _joined(*best).scaling(best[1])
+    analysis, chosen = _joined(*best), best[1]
+    found = analysis.scaling(chosen)
+    exponents = lifting.lift(program, lambda value: analysis.is_linear(value, chosen))
+    lifted = tuple(exponents.get(id(value), 0) for value in program.outputs)
+    return dataclasses.replace(found, lifted=lifted) if any(lifted) else found
 
 
 def _merged(alias: list[int], kept: int, other: int) -> list[int]:
@@ -174,6 +182,9 @@ class _Analysis:
     def _quotient(self, op: mil.Op, operands: list[_Degree]) -> int:
         x, y = operands
         return x.linear & ~y.depends
+
+    def is_linear(self, value: mil.Value, bit: int) -> bool:
+        return bool(self.degrees[id(value)].linear >> bit & 1)
 
     def is_scalable(self, bit: int) -> bool:
         """Whether every output is linear in an alias or does not depend on it."""

@@ -52,7 +52,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
                            bool exact, std::vector<std::string> input_names,
                            std::vector<std::string> output_names, std::string name,
                            std::vector<bool> scaled_inputs, std::vector<bool> scaled_outputs,
-                           float scaled_below) {
+                           float scaled_below, std::vector<int> lifted_outputs) {
     software::ChipTraits traits = Get(ReadChip(chip));
     software::NumericsMode mode =
         exact ? software::NumericsMode::kExact : software::NumericsMode::kFast;
@@ -62,9 +62,11 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
         std::shared_ptr<device::Device> device = DeviceFor(traits, mode);
         auto compiled = device->Compile(text, files);
         if (!compiled.ok()) return KnownStatus(compiled.status(), "compile");
-        return BoundProgram::Create(
-            device, *compiled, std::move(input_names), std::move(output_names),
-            {std::move(scaled_inputs), std::move(scaled_outputs), scaled_below}, std::move(name));
+        return BoundProgram::Create(device, *compiled, std::move(input_names),
+                                    std::move(output_names),
+                                    {std::move(scaled_inputs), std::move(scaled_outputs),
+                                     scaled_below, std::move(lifted_outputs)},
+                                    std::move(name));
     };
     std::shared_ptr<BoundProgram> program = Get(work());
     return new ProgramHandle(Get(ProgramTable::Get().Add(program)), program);
@@ -106,10 +108,11 @@ void BindRuntime(nb::module_& m) {
         nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
         nb::arg("scaled_inputs") = std::vector<bool>(),
         nb::arg("scaled_outputs") = std::vector<bool>(), nb::arg("scaled_below") = 0.0f,
-        nb::rv_policy::take_ownership,
+        nb::arg("lifted_outputs") = std::vector<int>(), nb::rv_policy::take_ownership,
         "Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which "
-        "inputs are scaled by a power of two where they lie below `scaled_below`, and which outputs "
-        "with them.");
+        "inputs are scaled by a power of two where they lie below `scaled_below`, and which "
+        "outputs "
+        "with them; exponents say by how much the program itself has made each output too large.");
     m.def("program_stats", &ProgramStats,
           "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(

@@ -90,8 +90,10 @@ StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
     std::vector<std::string> input_names, std::vector<std::string> output_names, Scaling scaling,
     std::string name) {
-    if (scaling.any() && (scaling.inputs.size() != input_names.size() ||
-                          scaling.outputs.size() != output_names.size())) {
+    if (scaling.any() &&
+        (scaling.inputs.size() != input_names.size() ||
+         scaling.outputs.size() != output_names.size() ||
+         (!scaling.lifted.empty() && scaling.lifted.size() != output_names.size()))) {
         return Internal("program " + name + ": the scaling is of another number of arrays");
     }
     if (compiled == nullptr) {
@@ -343,16 +345,16 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     int exponent = ExponentFor(inputs);
     JAX_ANE_RETURN_IF_ERROR(BindScaled(inputs, *surfaces, exponent));
     JAX_ANE_RETURN_IF_ERROR(Evaluate(*surfaces));
-    while (exponent > 0 && HasOverflow(*surfaces)) {
-        exponent = std::max(0, exponent - kBackOff);
+    while (exponent > scaling_.lowest() && HasOverflow(*surfaces)) {
+        exponent = std::max(scaling_.lowest(), exponent - kBackOff);
         JAX_ANE_RETURN_IF_ERROR(BindScaled(inputs, *surfaces, exponent));
         JAX_ANE_RETURN_IF_ERROR(Evaluate(*surfaces));
     }
-    const float inverse = std::ldexp(1.0f, -exponent);
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(outputs_, [&](size_t i, const Port& port) {
         const void* surface = surfaces->outputs[port.symbol].data;
         const bool scaled = scaling_.any() && scaling_.outputs[i];
-        return ReadSurface(engine_, surface, port.tensor, outputs[i], scaled ? inverse : 1.0f);
+        const float inverse = scaled ? std::ldexp(1.0f, -exponent - scaling_.lift(i)) : 1.0f;
+        return ReadSurface(engine_, surface, port.tensor, outputs[i], inverse);
     }));
     for (Surfaces::Input& own : surfaces->own) own.image.reset();
     free_surfaces_.Return(std::move(surfaces));

@@ -4,7 +4,9 @@
 // follows from the inputs of the call alone, so that equal calls give equal bits.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -16,8 +18,15 @@ struct Scaling {
     std::vector<bool> outputs;
     // Inputs at least this large stay as they are.
     float below = 0;
+    // By how many powers of two the program itself makes each result too large; empty for none.
+    std::vector<int> lifted;
 
     bool any() const { return !inputs.empty(); }
+    int lift(size_t output) const { return lifted.empty() ? 0 : lifted[output]; }
+    // How far the exponent may go down when results overflow: as if nothing had been lifted.
+    int lowest() const {
+        return lifted.empty() ? 0 : -*std::max_element(lifted.begin(), lifted.end());
+    }
 };
 
 // What smaller ones are brought to. A backward pass may let them grow 2^9 times before the

@@ -156,7 +156,7 @@ class Context:
         array = varying(value.known).astype(np.float32)
         is_mask = value.type.dtype == "i1"
         if array.size == 1 and not is_mask:
-            return self.constant(array.flat[0])
+            return self.constant(float(array.flat[0]))
         if len(array.shape) > MAX_RANK:
             array = np.broadcast_to(array, value.type.shape).reshape(mil_shape(value.type))
         number = self.constant(array)
