@@ -26,6 +26,8 @@ from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Block, Op, Value
 from jax_ane.compiler.optable import Kind
 
+_SINKING = 2.0**-10  # smaller factors make what they scale sink
+_MOST_BEHIND = 32  # values that are looked at behind such a product
 _ROUNDS = 16  # pruning converges in two or three; the cap only bounds a surprise
 
 HEAVY = Reason("heavy", "a matrix product or convolution: what the engine is for")
@@ -92,6 +94,9 @@ def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
         for op in _state_updates(block):
             if op.place != "ane":
                 reasons[op.index] = reasons[op.index] or STATE
+        for op in ops:
+            if op.place != "ane" and reasons[op.index] is None:
+                reasons[op.index] = _sinks(op)
     on_ane = {op.index for op in ops if reasons[op.index] is None}
     levels: list[int] = []
     groups: list[list[Op]] = []
@@ -248,6 +253,46 @@ def _refusal(op: Op, free: set[int]) -> Reason | None:
         if op.name == "stablehlo.multiply" and _overflows(array):
             return Reason("overflows", "multiplies by a constant beyond fp16's 65504")
     return None
+
+
+def _sinks(op: Op) -> Reason | None:
+    """Returns why an op that divides by a large number is better on the host.
+
+    That is how the gradient of a loss begins: 2 / N times a difference. What follows would sink
+    towards the MAC's 2^-16; from the host it is scaled on its way in. Means within a layer divide
+    what a sum has made large before, and fewer elements than they are taken over.
+    """
+    if op.name not in ("stablehlo.multiply", "stablehlo.divide") or op.type.size == 1:
+        return None
+    for value, number in (op.operands, op.operands[::-1]):
+        array = able.constant_of(number)
+        if array is None or array.size != 1 or _is_sum(value):
+            continue
+        factor = abs(float(array.flat[0]))
+        if op.name == "stablehlo.divide":
+            factor = 1 / factor if factor and number is op.operands[1] else 1.0
+        if 0 < factor < _SINKING and factor * op.type.size >= 0.5:
+            return Reason(
+                "sinks",
+                f"times {factor:.3g}: what follows would sink below the steps of fp16",
+                "scale the loss, or place it with jax_ane.place('ane')",
+            )
+    return None
+
+
+def _is_sum(value: Value) -> bool:
+    """Says whether a value comes from a sum by elementwise ops and movement."""
+    stack, seen = [value], {value.index}
+    while stack and len(seen) < _MOST_BEHIND:
+        op = stack.pop().producer
+        if op is None or optable.row(op.name).kind in (Kind.HEAVY, Kind.HOST):
+            continue
+        if op.name.startswith("stablehlo.reduce"):
+            return True
+        fresh = [v for v in op.operands if v.index not in seen]
+        seen.update(v.index for v in fresh)
+        stack.extend(fresh)
+    return False
 
 
 def _is_initial_value(op: Op, operand: Value) -> bool:

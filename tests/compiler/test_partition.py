@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from compiler_tools import plans_of, records, stablehlo_of
 from jax import lax
-from parity_tools import assert_same_bits, normal, run, run_counted
+from parity_tools import assert_same_bits, normal, relative_error, run, run_counted
 
 import jax_ane
 
@@ -101,6 +101,34 @@ def test_a_bias_is_broadcast_next_to_its_product_however_late_that_is():
     assert "f32[8]" in shapes or "f32[1,8]" in shapes
     spread = [op for op in report.placement.ops if "broadcast" in op.op]
     assert all(op.placement == "ane" for op in spread)
+
+
+def test_a_loss_that_would_sink_begins_its_gradient_on_the_host():
+    """A mean square's gradient is 2 / N times a difference: nothing but arithmetic on the way."""
+    w, x, y = normal(64, 64) / 8, normal(128, 64, seed=1), normal(128, 64, seed=2)
+
+    def loss(w, x, y):
+        return jnp.square(jnp.tanh(x @ w) @ w - y).mean()
+
+    codes = {op.reason.code for op in jax_ane.explain(jax.grad(loss), w, x, y).placement.ops}
+    assert "sinks" in codes
+    got, want = (run(jax.grad(loss), (w, x, y), device) for device in ("ane", "cpu"))
+    assert relative_error(got, want) < 3e-3
+
+
+def test_means_within_layers_do_not_sink():
+    def normed(x, w):
+        x = x @ w
+        centred = x - x.mean(-1, keepdims=True)
+        batch = jnp.square(centred).mean((0, 1), keepdims=True)
+        return (centred * lax.rsqrt(batch + 1e-3)) @ w
+
+    def loss(w, x):
+        return normed(normed(x, w), w)[0, 0, 0]
+
+    x, w = np.ones((8, 512, 2048), np.float32), np.ones((2048, 2048), np.float32)
+    found = jax_ane.explain(jax.grad(loss), w, x).placement.ops
+    assert "sinks" not in {op.reason.code for op in found}
 
 
 def test_adams_epsilon_vanishes():
