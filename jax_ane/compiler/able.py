@@ -9,17 +9,20 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jax_ane import _chips
 from jax_ane.compiler import graph, optable
 from jax_ane.compiler.graph import Op, constant_of, passes_constant
 from jax_ane.compiler.lower import MAX_RANK
 from jax_ane.compiler.lower import reduce as reduce_rules
+from jax_ane.compiler.lower.angles import COMPOSITES
 from jax_ane.compiler.lower.conv import conv_spec, tap_count
 from jax_ane.compiler.lower.shape import broadcast_runs, inside_mask, transpose_runs
 
 MAX_TAPS = 256  # slices that one convolution or window may become
-_MAX_FP16 = 65504.0
+_EXPONENT_BITS, _MANTISSA_BITS = 5, 10  # of fp16
 # How many operands come before the starts of a slice.
 _STARTS = {"stablehlo.dynamic_slice": 1, "stablehlo.dynamic_update_slice": 2}
+_LOGARITHMIC = ("chlo.acosh", "chlo.asinh", "chlo.atanh")
 _MAX_MASK = 2**18  # elements of the constant that pads a window with other than zero
 
 
@@ -44,16 +47,24 @@ __all__ = [
 ]
 
 
-def refusal(op: Op) -> Reason | None:
-    """Returns why `op` cannot run on the ANE, or None if it can."""
+def refusal(op: Op, chip: str) -> Reason | None:
+    """Returns why `op` cannot run on the ANE of a chip, or None if it can."""
     row = optable.row(op.name)
     if row.kind is optable.Kind.HOST or not row.lowered:
         return Reason(NO_RULE, row.reason or "no lowering rule for this op yet")
+    if row.needs and not _chips.load(chip)[row.needs]["value"]:
+        name = op.name.removeprefix("stablehlo.")
+        return Reason("ANE022", f"{chip} has no {name}", _remedy_of_old_chip(row.needs))
     for check in (_check_types, _check_size, _CHECKS.get(op.name, _no_check)):
         reason = check(op)
         if reason is not None:
             return reason
     return None
+
+
+def _remedy_of_old_chip(needed: str) -> str:
+    having = [name for name in _chips.names() if _chips.load(name)[needed]["value"]]
+    return f"the chips {', '.join(having)} have it" if having else ""
 
 
 def _no_check(op: Op) -> Reason | None:
@@ -222,9 +233,11 @@ def _check_pad(op: Op) -> Reason | None:
 
 def _check_composite(op: Op) -> Reason | None:
     name = op.attr("name").value
-    if name != "chlo.erf":
-        return Reason(NO_RULE, f"no lowering rule for {name} yet")
-    return None
+    if name in COMPOSITES:
+        return None
+    if name in _LOGARITHMIC:
+        return Reason(NO_RULE, "the chip's logarithm, of which it is made, is only known to 0.7 %")
+    return Reason(NO_RULE, f"no lowering rule for {name} yet")
 
 
 def constant_refusal(array: np.ndarray, is_made: bool = False) -> Reason | None:
@@ -257,7 +270,10 @@ def _check_constant(op: Op) -> Reason | None:
     return constant_refusal(graph.dense(op.attr("value")))
 
 
-def _check_convert(op: Op) -> Reason | None:
+def _check_reduce_precision(op: Op) -> Reason | None:
+    exponent, mantissa = (int(op.attr(f"{name}_bits")) for name in ("exponent", "mantissa"))
+    if exponent < _EXPONENT_BITS or mantissa < _MANTISSA_BITS:
+        return Reason("digits", f"the chip cannot round to {mantissa} bits: fp16 keeps more")
     return None
 
 
@@ -273,6 +289,7 @@ def _check_logical(op: Op) -> Reason | None:
     return None
 
 
+_NUMBERS_ONLY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power")
 _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.dot_general": _check_precision,
     "stablehlo.convolution": _check_convolution,
@@ -281,9 +298,10 @@ _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.select_and_scatter": _check_select_and_scatter,
     "stablehlo.pad": _check_pad,
     "stablehlo.composite": _check_composite,
+    "stablehlo.reduce_precision": _check_reduce_precision,
     "stablehlo.constant": _check_constant,
     **dict.fromkeys(
-        (f"stablehlo.{n}" for n in ("add", "subtract", "multiply", "divide", "maximum", "minimum")),
+        (f"stablehlo.{n}" for n in _NUMBERS_ONLY),
         _check_arithmetic,
     ),
     **dict.fromkeys((f"stablehlo.{n}" for n in ("and", "or", "xor", "not")), _check_logical),

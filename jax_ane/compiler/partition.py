@@ -70,12 +70,13 @@ class Plan:
     levels: list[int]  # by op index, before any cluster was split or dropped
 
 
-def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
+def plan_block(block: Block, placement: str, chip: str, sharded: bool = False) -> Plan:
     """Decides each op's place.
 
     Args:
         block: the block, as the frontend read it.
         placement: the flag's value: "auto", "ane" or "host".
+        chip: the chip's name: an op that it lacks goes to the host alone, not with its cluster.
         sharded: the program runs on several devices, which keeps it on the host for now.
     """
     ops = block.ops
@@ -85,7 +86,7 @@ def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
     free = _free_ops(ops)
     reasons: list[Reason | None] = [None] * len(ops)
     for op in ops:
-        reasons[op.index] = FREE if op.index in free else _refusal(op, free)
+        reasons[op.index] = FREE if op.index in free else _refusal(op, free, chip)
         if op.place == "host" and op.index not in free:
             reasons[op.index] = PLACED_HOST
     if placement == "auto":
@@ -231,8 +232,8 @@ def _free_ops(ops: list[Op]) -> set[int]:
     return free
 
 
-def _refusal(op: Op, free: set[int]) -> Reason | None:
-    reason = able.refusal(op)
+def _refusal(op: Op, free: set[int], chip: str) -> Reason | None:
+    reason = able.refusal(op, chip)
     if reason is not None:
         return reason
     for operand in op.operands:

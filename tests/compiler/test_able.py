@@ -10,6 +10,8 @@ import pytest
 from compiler_tools import main, records, stablehlo_of
 from jax import lax
 
+import jax_ane
+
 X = np.ones((8, 8), np.float32)
 WIDE = np.ones((160, 160), np.float32)
 SIX = np.ones((2, 2, 2, 1, 2, 2), np.float32)
@@ -27,7 +29,8 @@ def conv(shape, window_shape, padding="SAME", **options):
 
 # reason code: (op, a function that breaks just this, its neighbour on the ANE)
 CASES = {
-    "no-rule": ("cosine", jnp.cos, None),
+    "no-rule": ("tan", jnp.tan, None),
+    "no-rule composite": ("composite", jnp.arcsinh, jnp.arcsin),
     "no-rule log": ("log", jnp.log, None),
     "dtype f64 style": ("add", lambda x: x.astype(jnp.int32) + 1, lambda x: x + 1),
     "dtype bf16": ("multiply", lambda x: x.astype(jnp.bfloat16) * 2, lambda x: x * 2),
@@ -37,6 +40,9 @@ CASES = {
         lambda x: lax.dynamic_slice(x, (np.int32(1), np.int32(0)), (2, 2))),
     "dtype integer and": (
         "and", lambda x: x.astype(jnp.int32) & 3, lambda x: (x > 0) & (x < 1)),
+    "digits": (
+        "reduce_precision", lambda x: lax.reduce_precision(x, 8, 7),
+        lambda x: lax.reduce_precision(x, 8, 23)),
     "empty": ("add", lambda x: x[:0] + 1, lambda x: x[:1] + 1),
     "ANE001": (
         "reverse", lambda x: lax.rev(SIX * x[0, 0], (0,)),
@@ -104,6 +110,20 @@ def test_constants_are_seen_through_conversions():
     assert found["select"].placement == "ane"
     wrong = lambda x: jnp.where(x > 0, x, lax.convert_element_type(jnp.float16(np.nan), "float32"))  # noqa: E731
     assert records(stablehlo_of(wrong, X), "ane")["select"].reason.code == "nan"
+
+
+@pytest.mark.parametrize("fn", [jnp.sin, jnp.cos], ids=["sine", "cosine"])
+def test_op_that_the_chip_lacks_goes_to_the_host_alone(fn):
+    """The products around it stay on the engine, and the reason names the constraint."""
+    program = stablehlo_of(lambda x: fn(x @ x) @ x, X)
+    name = "sine" if fn is jnp.sin else "cosine"
+    with jax_ane.config(chip="M2"):
+        old = records(program)
+    assert (old[name].placement, old[name].reason.code) == ("host", "ANE022")
+    assert "M3" in old[name].reason.remedy
+    assert old["dot_general"].placement == "ane"
+    with jax_ane.config(chip="M3"):
+        assert {op.placement for op in records(program).values()} == {"ane"}
 
 
 def test_f64_is_refused():
