@@ -142,6 +142,8 @@ REDUCTION = {
     "softmax": lambda h, b: jax.nn.softmax(h),
     "log_softmax": lambda h, b: jax.nn.log_softmax(h),
     "product": lambda h, b: h * (1 + 0.01 * jnp.prod(h[:, :2])),
+    "cumulative_product": lambda h, b: jnp.cumprod(1 + 0.1 * h, 1),
+    "cumulative_maximum": lambda h, b: lax.cummax(h, 0),
     "cumulative": lambda h, b: jnp.cumsum(h, 1) / 4,
     "long_mean": lambda h, b: h - jnp.broadcast_to(h * 9, (300, 16, 16)).mean((0, 1, 2)),
     "all": lambda h, b: jnp.where((h > -1).all(1, keepdims=True), h, h * 2),

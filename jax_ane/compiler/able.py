@@ -12,11 +12,12 @@ import numpy as np
 from jax_ane import _chips
 from jax_ane.compiler import graph, optable
 from jax_ane.compiler.graph import Op, constant_of, passes_constant
-from jax_ane.compiler.lower import MAX_RANK
+from jax_ane.compiler.lower import MAX_RANK, NARROWEST_LIMIT
 from jax_ane.compiler.lower import reduce as reduce_rules
 from jax_ane.compiler.lower.angles import COMPOSITES
 from jax_ane.compiler.lower.conv import conv_spec, tap_count
 from jax_ane.compiler.lower.shape import broadcast_runs, inside_mask, transpose_runs
+from jax_ane.compiler.lower.windows import MAX_FACTORS
 
 MAX_TAPS = 256  # slices that one convolution or window may become
 _EXPONENT_BITS, _MANTISSA_BITS = 5, 10  # of fp16
@@ -162,9 +163,18 @@ def _check_reduce(op: Op) -> Reason | None:
             return Reason("reducer", "a reduction of masks starts from its neutral value only")
         return None
     if name not in reduce_rules.REDUCERS:
-        return Reason("reducer", "only sum, maximum and minimum reductions have an ANE op")
+        return Reason("reducer", "only sums, products, maxima and minima can be reduced to")
     if not op.type.is_float:
         return Reason("dtype", "arithmetic on masks stays on the host")
+    if name == "stablehlo.multiply" and op.name == "stablehlo.reduce":
+        return _check_factors(op.operands[0].tensor.size // op.type.size)
+    return None
+
+
+def _check_factors(count: int) -> Reason | None:
+    if count > MAX_FACTORS:
+        text = f"fp16 would round a product of {count} factors {count} times"
+        return Reason("digits", text, "sum logarithms instead")
     return None
 
 
@@ -172,15 +182,19 @@ def _check_reduce_window(op: Op) -> Reason | None:
     reason = _check_reduce(op)
     if reason is not None or op.type.dtype == "i1":
         return reason or Reason("reducer", "a window over masks stays on the host")
+    if reduce_rules.reducer(op) == "stablehlo.multiply":
+        reason = _check_factors(math.prod(reduce_rules.Window(op).size))
+        if reason is not None:
+            return reason
     return _check_window(reduce_rules.Window(op), op, reduce_rules.reducer(op) != "stablehlo.add")
 
 
 def _check_window(window: reduce_rules.Window, op: Op, has_mask: bool) -> Reason | None:
-    taps = sum(size for size in window.size if size > 1)
-    if taps > MAX_TAPS:
-        return Reason("taps", f"{taps} shifted slices are more than the {MAX_TAPS} that pay")
     if any(n <= 0 for n in window.filled_shape):
         return Reason("empty", "padding crops the whole input away")
+    longest = max(window.filled_shape, default=0)
+    if longest > max(NARROWEST_LIMIT, *window.shape):
+        return Reason("ANE002", f"padded, an axis of {longest} is longer than chips allow")
     if has_mask and window.is_filled:
         size = window.fill_mask(op.operands[0].tensor.shape).size
         if size > _MAX_MASK:

@@ -27,6 +27,10 @@ def conv(shape, window_shape, padding="SAME", **options):
     return lambda: lax.conv_general_dilated(x + 0, w, strides, padding, **options)
 
 
+def max_pool(x, size):
+    return lax.reduce_window(x, -jnp.inf, lax.max, size, (1, 1), "VALID")
+
+
 # reason code: (op, a function that breaks just this, its neighbour on the ANE)
 CASES = {
     "no-rule": ("tan", jnp.tan, None),
@@ -65,12 +69,22 @@ CASES = {
     "taps": (
         "convolution", conv((1, 1, 24, 24), (1, 1, 17, 16)),
         conv((1, 1, 24, 24), (1, 1, 16, 16))),
-    "reducer": ("reduce", jnp.prod, jnp.sum),
-    "reducer window": ("reduce_window", window(1.0, lax.mul), window(0.0, lax.add)),
-    "taps window": (
-        "reduce_window",
-        lambda x: lax.reduce_window(WIDE * x[0, 0], 0.0, lax.add, (129, 128), (1, 1), "VALID"),
-        lambda x: lax.reduce_window(WIDE * x[0, 0], 0.0, lax.add, (128, 128), (1, 1), "VALID")),
+    "reducer": (
+        "reduce", lambda x: lax.reduce(x, np.float32(0), lambda a, b: a + 2 * b, (1,)), jnp.prod),
+    "reducer window": (
+        "reduce_window", lambda x: lax.cumlogsumexp(x, 1), lambda x: lax.cumprod(x, 1)),
+    "taps pool": (
+        "select_and_scatter",
+        lambda x: jax.grad(lambda x: max_pool(WIDE * x[0, 0], (17, 16)).sum())(x),
+        lambda x: jax.grad(lambda x: max_pool(WIDE * x[0, 0], (16, 16)).sum())(x)),
+    "digits product": (
+        "reduce", lambda x: jnp.prod(jnp.tile(x[0], 17)), lambda x: jnp.prod(jnp.tile(x[0], 16))),
+    "digits cumulative": (
+        "reduce_window", lambda x: lax.cumprod(jnp.tile(x[0], 17)),
+        lambda x: lax.cumprod(jnp.tile(x[0], 16))),
+    "ANE002": (
+        "reduce_window", lambda x: lax.cummax(jnp.tile(x[0], 1025), 0),
+        lambda x: lax.cummax(jnp.tile(x[0], 1024), 0)),
     "pad window": (
         "reduce_window", lambda x: window(-jnp.inf, lax.max, "SAME")(jnp.tile(x, (80, 80))),
         window(-jnp.inf, lax.max, "SAME")),
