@@ -16,13 +16,19 @@ from jax_ane.compiler.lower import MAX_RANK, NARROWEST_LIMIT
 from jax_ane.compiler.lower import reduce as reduce_rules
 from jax_ane.compiler.lower.angles import COMPOSITES
 from jax_ane.compiler.lower.conv import conv_spec, tap_count
+from jax_ane.compiler.lower.index import (
+    combiner,
+    gather_indexing,
+    gather_problem,
+    scatter_indexing,
+    scatter_problem,
+)
 from jax_ane.compiler.lower.shape import broadcast_runs, inside_mask, transpose_runs
 from jax_ane.compiler.lower.windows import MAX_FACTORS
+from jax_ane.compiler.operands import data_operands, indices, known_value
 
 MAX_TAPS = 256  # slices that one convolution or window may become
 _EXPONENT_BITS, _MANTISSA_BITS = 5, 10  # of fp16
-# How many operands come before the starts of a slice.
-_STARTS = {"stablehlo.dynamic_slice": 1, "stablehlo.dynamic_update_slice": 2}
 _LOGARITHMIC = ("chlo.acosh", "chlo.asinh", "chlo.atanh")
 _MAX_MASK = 2**18  # elements of the constant that pads a window with other than zero
 
@@ -73,12 +79,11 @@ def _no_check(op: Op) -> Reason | None:
 
 
 def _check_types(op: Op) -> Reason | None:
-    operands = op.operands
-    if op.name in _STARTS:
-        operands, starts = operands[: _STARTS[op.name]], operands[_STARTS[op.name] :]
-        if any(constant_of(start) is None for start in starts):
-            return Reason("dynamic", "where it begins is known only at run time")
-    for value in (*operands, *op.results):
+    if any(known_value(start) is None for start in indices(op)):
+        return Reason("dynamic", "its indices are known only at run time, and the chip has none")
+    if len(op.results) != 1:
+        return _several_results(op)
+    for value in (*data_operands(op), *op.results):
         if value.type is None:
             return Reason("type", "a token, tuple or dynamic shape cannot enter the ANE")
         if value.type.dtype not in ("f16", "f32", "i1"):
@@ -87,17 +92,32 @@ def _check_types(op: Op) -> Reason | None:
                 f"{value.type.dtype} is never narrowed to fp16",
                 "cast to float32 or float16 if fp16 range and precision are enough",
             )
-    if len(op.results) != 1:
-        return Reason("results", "an op with several results has no lowering rule yet")
     return None
 
 
+def _several_results(op: Op) -> Reason:
+    if op.name == "stablehlo.reduce" and _finds_places(op):
+        return Reason(
+            "indices",
+            "an argmax or argmin is an int32, which every chip's compiler refuses",
+            "where only the value matters, use max or min",
+        )
+    if op.name == "stablehlo.composite":
+        return Reason("indices", "the chip's top-k fails or is slow, and its indices are integers")
+    return Reason("results", "an op with several results has no lowering rule yet")
+
+
+def _finds_places(op: Op) -> bool:
+    """Says whether a reduction carries the places of its elements along."""
+    return any(v.type is not None and not v.type.is_float for v in op.results)
+
+
 def _check_size(op: Op) -> Reason | None:
-    for value in (*op.operands, *op.results):
+    for value in (*data_operands(op), *op.results):
         assert value.type is not None
         if value.type.size == 0:
             return Reason("empty", "an empty tensor has nothing for the ANE to do")
-    rank = max(len(v.tensor.shape) for v in (*op.operands, *op.results))
+    rank = max(len(v.tensor.shape) for v in (*data_operands(op), *op.results))
     if rank > MAX_RANK and not _folds(op):
         return Reason("ANE001", f"rank {rank} is above 5", "merge axes by reshape")
     return None
@@ -245,6 +265,20 @@ def _check_pad(op: Op) -> Reason | None:
     return None
 
 
+def _check_gather(op: Op) -> Reason | None:
+    indexing = gather_indexing(op)
+    problem = "" if indexing is None else gather_problem(indexing)
+    return Reason("indices", problem) if problem else None
+
+
+def _check_scatter(op: Op) -> Reason | None:
+    indexing = scatter_indexing(op)
+    problem = "" if indexing is None else scatter_problem(op, indexing)
+    if not problem and op.type.dtype == "i1" and combiner(op):
+        problem = "masks can be replaced only"
+    return Reason("indices", problem) if problem else None
+
+
 def _check_composite(op: Op) -> Reason | None:
     name = op.attr("name").value
     if name in COMPOSITES:
@@ -312,6 +346,8 @@ _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.select_and_scatter": _check_select_and_scatter,
     "stablehlo.pad": _check_pad,
     "stablehlo.composite": _check_composite,
+    "stablehlo.gather": _check_gather,
+    "stablehlo.scatter": _check_scatter,
     "stablehlo.reduce_precision": _check_reduce_precision,
     "stablehlo.constant": _check_constant,
     **dict.fromkeys(

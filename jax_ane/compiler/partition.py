@@ -24,6 +24,7 @@ import numpy as np
 from jax_ane.compiler import able, optable
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Block, Op, Value
+from jax_ane.compiler.operands import data_operands
 from jax_ane.compiler.optable import Kind
 
 _ROUNDS = 16  # pruning converges in two or three; the cap only bounds a surprise
@@ -236,7 +237,7 @@ def _refusal(op: Op, free: set[int], chip: str) -> Reason | None:
     reason = able.refusal(op, chip)
     if reason is not None:
         return reason
-    for operand in op.operands:
+    for operand in data_operands(op):
         producer = operand.producer
         if producer is None or producer.index not in free:
             continue
@@ -347,7 +348,7 @@ def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
     for op in block.ops:
         kind = op.index in on_ane
         level = 1 if kind else 0
-        for operand in op.operands:
+        for operand in data_operands(op) if kind else op.operands:
             producer = operand.producer
             if producer is None or producer.index in free:
                 continue
@@ -391,7 +392,7 @@ def _groups(ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]) 
     for op in ops:
         if op.index not in on_ane:
             continue
-        for operand in op.operands:
+        for operand in data_operands(op):
             producer = operand.producer
             if producer is not None and producer.index in free:
                 continue
@@ -512,7 +513,7 @@ def _connect(cluster: Cluster, block: Block, free: set[int]) -> None:
     returned = {value.index for value in block.returned}
     inputs: dict[int, Value] = {}
     for op in cluster.ops:
-        for operand in op.operands:
+        for operand in data_operands(op):
             producer = operand.producer
             if producer is None or (producer.index not in members and producer.index not in free):
                 inputs.setdefault(operand.index, operand)

@@ -262,6 +262,7 @@ def _load_rules() -> None:
         conv,
         dot,
         elementwise,
+        index,
         powers,
         reduce,
         shape,

@@ -11,6 +11,7 @@ import numpy as np
 from jax_ane.compiler import graph, mil
 from jax_ane.compiler.graph import Op
 from jax_ane.compiler.lower import MAX_RANK, Context, fitting, lowers, merge_axes, mil_shape
+from jax_ane.compiler.operands import known_value
 
 
 @lowers("stablehlo.constant")
@@ -180,7 +181,7 @@ def constant_starts(
     starts: Sequence[graph.Value], shape: Sequence[int], size: Sequence[int]
 ) -> list[int]:
     """Returns the starts of a slice, moved so that it lies inside, as StableHLO says."""
-    numbers = [graph.constant_of(start) for start in starts]
+    numbers = [known_value(start) for start in starts]
     return [
         min(max(int(number.flat[0]), 0), extent - n)
         for number, extent, n in zip(numbers, shape, size, strict=True)
@@ -265,7 +266,7 @@ def _stuff(context: Context, held: mil.Value, axis: int, gap: int) -> mil.Value:
     """
     shape = held.shape
     lead, extent, rest = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-    steps = _folded(lead * extent, context.axis_limit)
+    steps = folded(lead * extent, context.axis_limit)
     if rest * (gap + 1) <= context.axis_limit:
         view, pad = (*steps, rest), (0, 0, 0, gap * rest)
     else:
@@ -305,7 +306,7 @@ def _pad_edges(
         # The axis becomes rows of a width that fits: padding is whole rows.
         width = fitting(rest, limit)
         rows = rest // width
-        view = (*_folded(lead, limit), shape[axis] * rows, width)
+        view = (*folded(lead, limit), shape[axis] * rows, width)
         pad = (0,) * (2 * len(view) - 4) + (low[axis] * rows, high[axis] * rows, 0, 0)
         if rest == 1:
             view, pad = (*view[:-2], shape[axis]), (*pad[:-4], low[axis], high[axis])
@@ -314,7 +315,7 @@ def _pad_edges(
     return held
 
 
-def _folded(extent: int, limit: int) -> tuple[int, ...]:
+def folded(extent: int, limit: int) -> tuple[int, ...]:
     """Returns an extent as one axis, or as two where it is longer than the limit."""
     width = fitting(extent, limit)
     return (extent,) if width == extent else (extent // width, width)
