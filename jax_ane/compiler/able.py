@@ -12,7 +12,7 @@ import numpy as np
 from jax_ane import _chips
 from jax_ane.compiler import graph, optable
 from jax_ane.compiler.graph import Op, constant_of, passes_constant
-from jax_ane.compiler.lower import MAX_RANK, NARROWEST_LIMIT
+from jax_ane.compiler.lower import MAX_RANK, NARROWEST_LIMIT, dot
 from jax_ane.compiler.lower import reduce as reduce_rules
 from jax_ane.compiler.lower.angles import COMPOSITES
 from jax_ane.compiler.lower.conv import conv_spec, tap_count
@@ -23,7 +23,13 @@ from jax_ane.compiler.lower.index import (
     scatter_indexing,
     scatter_problem,
 )
-from jax_ane.compiler.lower.shape import broadcast_runs, inside_mask, transpose_runs
+from jax_ane.compiler.lower.shape import (
+    broadcast_runs,
+    inside_mask,
+    reverse_runs,
+    slice_runs,
+    transpose_runs,
+)
 from jax_ane.compiler.lower.windows import MAX_FACTORS
 from jax_ane.compiler.operands import data_operands, indices, known_value
 
@@ -133,10 +139,12 @@ def _folds(op: Op) -> bool:
     if op.name == "stablehlo.transpose":
         runs = transpose_runs(op.ints("permutation"), op.operands[0].tensor.shape)
         return len(runs) <= MAX_RANK
+    if op.name in _FOLDS:
+        return _FOLDS[op.name](op)
     is_arithmetic = optable.row(op.name).kind is optable.Kind.ARITHMETIC
-    windowed = ("stablehlo.reduce_window", "stablehlo.select_and_scatter")
+    windowed = ("stablehlo.reduce_window", "stablehlo.select_and_scatter", "stablehlo.scatter")
     return (is_arithmetic and op.name not in windowed) or op.name in (
-        "stablehlo.reshape", "stablehlo.convert", "stablehlo.constant",
+        "stablehlo.reshape", "stablehlo.convert", "stablehlo.constant", "stablehlo.concatenate",
     )  # fmt: skip
 
 
@@ -337,6 +345,11 @@ def _check_logical(op: Op) -> Reason | None:
     return None
 
 
+_FOLDS: dict[str, Callable[[Op], bool]] = {
+    "stablehlo.dot_general": dot.folds,
+    "stablehlo.reverse": lambda op: len(reverse_runs(op)) <= MAX_RANK,
+    "stablehlo.slice": lambda op: len(slice_runs(op)) <= MAX_RANK,
+}
 _NUMBERS_ONLY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power")
 _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.dot_general": _check_precision,

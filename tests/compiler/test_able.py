@@ -14,7 +14,7 @@ import jax_ane
 
 X = np.ones((8, 8), np.float32)
 WIDE = np.ones((160, 160), np.float32)
-SIX = np.ones((2, 2, 2, 1, 2, 2), np.float32)
+SEVEN = np.ones((2,) * 7, np.float32)
 
 
 def window(init, reducer, padding="VALID", **options):
@@ -49,8 +49,11 @@ CASES = {
         lambda x: lax.reduce_precision(x, 8, 23)),
     "empty": ("add", lambda x: x[:0] + 1, lambda x: x[:1] + 1),
     "ANE001": (
-        "reverse", lambda x: lax.rev(SIX * x[0, 0], (0,)),
-        lambda x: lax.rev(SIX[0] * x[0, 0], (0,))),
+        "reverse", lambda x: lax.rev(SEVEN * x[0, 0], (0, 2, 4, 6)),
+        lambda x: lax.rev(SEVEN * x[0, 0], (0, 3, 6))),
+    "ANE001 dot": (
+        "dot_general", lambda x: jnp.einsum("abcdefg,bdfa->gec", SEVEN * x[0, 0], SEVEN[0, 0, 0]),
+        lambda x: jnp.einsum("abcdefg,fg->abcde", SEVEN * x[0, 0], SEVEN[0, 0, 0, 0, 0])),
     "precision": (
         "dot_general", lambda x: jnp.dot(x, x, precision="highest"),
         lambda x: jnp.dot(x, x, precision="high")),

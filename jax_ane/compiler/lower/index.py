@@ -19,7 +19,7 @@ from jax_ane.compiler import mil
 from jax_ane.compiler.graph import Op, Value
 from jax_ane.compiler.lower import MAX_RANK, NARROWEST_LIMIT, Context, lowers, mil_shape
 from jax_ane.compiler.lower.reduce import region_op
-from jax_ane.compiler.lower.shape import folded, transpose_runs
+from jax_ane.compiler.lower.shape import folded, significant_runs
 from jax_ane.compiler.lower.windows import multiply_axis
 from jax_ane.compiler.operands import known_value
 
@@ -89,10 +89,13 @@ class Indexing:
     @property
     def moves(self) -> list[tuple[int, int]]:
         """The runs of `labels` that `outside` keeps together: (first label, elements)."""
-        kept = [i for i, extent in enumerate(self.extents) if extent != 1]
+        return significant_runs(self._order, self.extents)
+
+    @property
+    def _order(self) -> list[int]:
+        """The labels in the order of `outside`; those that it lacks, all of one element, last."""
         order = [self.labels.index(label) for label in self.outside]
-        perm = [kept.index(i) for i in order if i in kept]
-        return transpose_runs(perm, [self.extents[i] for i in kept])
+        return order + [i for i in range(len(self.labels)) if i not in order]
 
 
 def gather_indexing(op: Op) -> Indexing | None:
