@@ -12,6 +12,12 @@ _FOLDER = Path(__file__).parent / "chips"
 
 
 @functools.cache
+def names() -> tuple[str, ...]:
+    """Returns the names of all chips, oldest first."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
+
+
+@functools.cache
 def load(name: str) -> dict[str, Any]:
     """Returns a chip's file: `name`, `family`, and {"value": ..., "source": ...} by fact.
 
@@ -20,6 +26,5 @@ def load(name: str) -> dict[str, Any]:
     """
     path = _FOLDER / f"{name}.json"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.json")))
-        raise ValueError(f"no chip {name!r}: there are {known}")
+        raise ValueError(f"no chip {name!r}: there are {', '.join(names())}")
     return json.loads(path.read_text())

@@ -64,7 +64,9 @@ def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Co
     settings = Settings.current(internals.take_flags(module))
     frontend.normalise(module)
     blocks = frontend.code_blocks(module)
-    plans = [partition.plan_block(b, settings.placement, num_devices > 1) for b in blocks]
+    plans = [
+        partition.plan_block(b, settings.placement, settings.chip, num_devices > 1) for b in blocks
+    ]
     built = [_build_programs(plan, settings) for plan in plans]
     result = placement.describe(plans, built, settings, for_report=not load)
     if load:

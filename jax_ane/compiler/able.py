@@ -9,17 +9,33 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jax_ane import _chips
 from jax_ane.compiler import graph, optable
 from jax_ane.compiler.graph import Op, constant_of, passes_constant
-from jax_ane.compiler.lower import MAX_RANK
+from jax_ane.compiler.lower import MAX_RANK, NARROWEST_LIMIT, dot
 from jax_ane.compiler.lower import reduce as reduce_rules
+from jax_ane.compiler.lower.angles import COMPOSITES
 from jax_ane.compiler.lower.conv import conv_spec, tap_count
-from jax_ane.compiler.lower.shape import broadcast_runs, inside_mask, transpose_runs
+from jax_ane.compiler.lower.index import (
+    combiner,
+    gather_indexing,
+    gather_problem,
+    scatter_indexing,
+    scatter_problem,
+)
+from jax_ane.compiler.lower.shape import (
+    broadcast_runs,
+    inside_mask,
+    reverse_runs,
+    slice_runs,
+    transpose_runs,
+)
+from jax_ane.compiler.lower.windows import MAX_FACTORS
+from jax_ane.compiler.operands import data_operands, indices, known_value
 
 MAX_TAPS = 256  # slices that one convolution or window may become
-_MAX_FP16 = 65504.0
-# How many operands come before the starts of a slice.
-_STARTS = {"stablehlo.dynamic_slice": 1, "stablehlo.dynamic_update_slice": 2}
+_EXPONENT_BITS, _MANTISSA_BITS = 5, 10  # of fp16
+_LOGARITHMIC = ("chlo.acosh", "chlo.asinh", "chlo.atanh")
 _MAX_MASK = 2**18  # elements of the constant that pads a window with other than zero
 
 
@@ -44,11 +60,14 @@ __all__ = [
 ]
 
 
-def refusal(op: Op) -> Reason | None:
-    """Returns why `op` cannot run on the ANE, or None if it can."""
+def refusal(op: Op, chip: str) -> Reason | None:
+    """Returns why `op` cannot run on the ANE of a chip, or None if it can."""
     row = optable.row(op.name)
     if row.kind is optable.Kind.HOST or not row.lowered:
         return Reason(NO_RULE, row.reason or "no lowering rule for this op yet")
+    if row.needs and not _chips.load(chip)[row.needs]["value"]:
+        name = op.name.removeprefix("stablehlo.")
+        return Reason("ANE022", f"{chip} has no {name}", _remedy_of_old_chip(row.needs))
     for check in (_check_types, _check_size, _CHECKS.get(op.name, _no_check)):
         reason = check(op)
         if reason is not None:
@@ -56,17 +75,21 @@ def refusal(op: Op) -> Reason | None:
     return None
 
 
+def _remedy_of_old_chip(needed: str) -> str:
+    having = [name for name in _chips.names() if _chips.load(name)[needed]["value"]]
+    return f"the chips {', '.join(having)} have it" if having else ""
+
+
 def _no_check(op: Op) -> Reason | None:
     return None
 
 
 def _check_types(op: Op) -> Reason | None:
-    operands = op.operands
-    if op.name in _STARTS:
-        operands, starts = operands[: _STARTS[op.name]], operands[_STARTS[op.name] :]
-        if any(constant_of(start) is None for start in starts):
-            return Reason("dynamic", "where it begins is known only at run time")
-    for value in (*operands, *op.results):
+    if any(known_value(start) is None for start in indices(op)):
+        return Reason("dynamic", "its indices are known only at run time, and the chip has none")
+    if len(op.results) != 1:
+        return _several_results(op)
+    for value in (*data_operands(op), *op.results):
         if value.type is None:
             return Reason("type", "a token, tuple or dynamic shape cannot enter the ANE")
         if value.type.dtype not in ("f16", "f32", "i1"):
@@ -75,17 +98,32 @@ def _check_types(op: Op) -> Reason | None:
                 f"{value.type.dtype} is never narrowed to fp16",
                 "cast to float32 or float16 if fp16 range and precision are enough",
             )
-    if len(op.results) != 1:
-        return Reason("results", "an op with several results has no lowering rule yet")
     return None
 
 
+def _several_results(op: Op) -> Reason:
+    if op.name == "stablehlo.reduce" and _finds_places(op):
+        return Reason(
+            "indices",
+            "an argmax or argmin is an int32, which every chip's compiler refuses",
+            "where only the value matters, use max or min",
+        )
+    if op.name == "stablehlo.composite":
+        return Reason("indices", "the chip's top-k fails or is slow, and its indices are integers")
+    return Reason("results", "an op with several results has no lowering rule yet")
+
+
+def _finds_places(op: Op) -> bool:
+    """Says whether a reduction carries the places of its elements along."""
+    return any(v.type is not None and not v.type.is_float for v in op.results)
+
+
 def _check_size(op: Op) -> Reason | None:
-    for value in (*op.operands, *op.results):
+    for value in (*data_operands(op), *op.results):
         assert value.type is not None
         if value.type.size == 0:
             return Reason("empty", "an empty tensor has nothing for the ANE to do")
-    rank = max(len(v.tensor.shape) for v in (*op.operands, *op.results))
+    rank = max(len(v.tensor.shape) for v in (*data_operands(op), *op.results))
     if rank > MAX_RANK and not _folds(op):
         return Reason("ANE001", f"rank {rank} is above 5", "merge axes by reshape")
     return None
@@ -101,10 +139,12 @@ def _folds(op: Op) -> bool:
     if op.name == "stablehlo.transpose":
         runs = transpose_runs(op.ints("permutation"), op.operands[0].tensor.shape)
         return len(runs) <= MAX_RANK
+    if op.name in _FOLDS:
+        return _FOLDS[op.name](op)
     is_arithmetic = optable.row(op.name).kind is optable.Kind.ARITHMETIC
-    windowed = ("stablehlo.reduce_window", "stablehlo.select_and_scatter")
+    windowed = ("stablehlo.reduce_window", "stablehlo.select_and_scatter", "stablehlo.scatter")
     return (is_arithmetic and op.name not in windowed) or op.name in (
-        "stablehlo.reshape", "stablehlo.convert", "stablehlo.constant",
+        "stablehlo.reshape", "stablehlo.convert", "stablehlo.constant", "stablehlo.concatenate",
     )  # fmt: skip
 
 
@@ -151,9 +191,18 @@ def _check_reduce(op: Op) -> Reason | None:
             return Reason("reducer", "a reduction of masks starts from its neutral value only")
         return None
     if name not in reduce_rules.REDUCERS:
-        return Reason("reducer", "only sum, maximum and minimum reductions have an ANE op")
+        return Reason("reducer", "only sums, products, maxima and minima can be reduced to")
     if not op.type.is_float:
         return Reason("dtype", "arithmetic on masks stays on the host")
+    if name == "stablehlo.multiply" and op.name == "stablehlo.reduce":
+        return _check_factors(op.operands[0].tensor.size // op.type.size)
+    return None
+
+
+def _check_factors(count: int) -> Reason | None:
+    if count > MAX_FACTORS:
+        text = f"fp16 would round a product of {count} factors {count} times"
+        return Reason("digits", text, "sum logarithms instead")
     return None
 
 
@@ -161,15 +210,19 @@ def _check_reduce_window(op: Op) -> Reason | None:
     reason = _check_reduce(op)
     if reason is not None or op.type.dtype == "i1":
         return reason or Reason("reducer", "a window over masks stays on the host")
+    if reduce_rules.reducer(op) == "stablehlo.multiply":
+        reason = _check_factors(math.prod(reduce_rules.Window(op).size))
+        if reason is not None:
+            return reason
     return _check_window(reduce_rules.Window(op), op, reduce_rules.reducer(op) != "stablehlo.add")
 
 
 def _check_window(window: reduce_rules.Window, op: Op, has_mask: bool) -> Reason | None:
-    taps = sum(size for size in window.size if size > 1)
-    if taps > MAX_TAPS:
-        return Reason("taps", f"{taps} shifted slices are more than the {MAX_TAPS} that pay")
     if any(n <= 0 for n in window.filled_shape):
         return Reason("empty", "padding crops the whole input away")
+    longest = max(window.filled_shape, default=0)
+    if longest > max(NARROWEST_LIMIT, *window.shape):
+        return Reason("ANE002", f"padded, an axis of {longest} is longer than chips allow")
     if has_mask and window.is_filled:
         size = window.fill_mask(op.operands[0].tensor.shape).size
         if size > _MAX_MASK:
@@ -220,11 +273,27 @@ def _check_pad(op: Op) -> Reason | None:
     return None
 
 
+def _check_gather(op: Op) -> Reason | None:
+    indexing = gather_indexing(op)
+    problem = "" if indexing is None else gather_problem(indexing)
+    return Reason("indices", problem) if problem else None
+
+
+def _check_scatter(op: Op) -> Reason | None:
+    indexing = scatter_indexing(op)
+    problem = "" if indexing is None else scatter_problem(op, indexing)
+    if not problem and op.type.dtype == "i1" and combiner(op):
+        problem = "masks can be replaced only"
+    return Reason("indices", problem) if problem else None
+
+
 def _check_composite(op: Op) -> Reason | None:
     name = op.attr("name").value
-    if name != "chlo.erf":
-        return Reason(NO_RULE, f"no lowering rule for {name} yet")
-    return None
+    if name in COMPOSITES:
+        return None
+    if name in _LOGARITHMIC:
+        return Reason(NO_RULE, "the chip's logarithm, of which it is made, is only known to 0.7 %")
+    return Reason(NO_RULE, f"no lowering rule for {name} yet")
 
 
 def constant_refusal(array: np.ndarray, is_made: bool = False) -> Reason | None:
@@ -257,7 +326,10 @@ def _check_constant(op: Op) -> Reason | None:
     return constant_refusal(graph.dense(op.attr("value")))
 
 
-def _check_convert(op: Op) -> Reason | None:
+def _check_reduce_precision(op: Op) -> Reason | None:
+    exponent, mantissa = (int(op.attr(f"{name}_bits")) for name in ("exponent", "mantissa"))
+    if exponent < _EXPONENT_BITS or mantissa < _MANTISSA_BITS:
+        return Reason("digits", f"the chip cannot round to {mantissa} bits: fp16 keeps more")
     return None
 
 
@@ -273,6 +345,12 @@ def _check_logical(op: Op) -> Reason | None:
     return None
 
 
+_FOLDS: dict[str, Callable[[Op], bool]] = {
+    "stablehlo.dot_general": dot.folds,
+    "stablehlo.reverse": lambda op: len(reverse_runs(op)) <= MAX_RANK,
+    "stablehlo.slice": lambda op: len(slice_runs(op)) <= MAX_RANK,
+}
+_NUMBERS_ONLY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power")
 _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.dot_general": _check_precision,
     "stablehlo.convolution": _check_convolution,
@@ -281,9 +359,12 @@ _CHECKS: dict[str, Callable[[Op], Reason | None]] = {
     "stablehlo.select_and_scatter": _check_select_and_scatter,
     "stablehlo.pad": _check_pad,
     "stablehlo.composite": _check_composite,
+    "stablehlo.gather": _check_gather,
+    "stablehlo.scatter": _check_scatter,
+    "stablehlo.reduce_precision": _check_reduce_precision,
     "stablehlo.constant": _check_constant,
     **dict.fromkeys(
-        (f"stablehlo.{n}" for n in ("add", "subtract", "multiply", "divide", "maximum", "minimum")),
+        (f"stablehlo.{n}" for n in _NUMBERS_ONLY),
         _check_arithmetic,
     ),
     **dict.fromkeys((f"stablehlo.{n}" for n in ("and", "or", "xor", "not")), _check_logical),

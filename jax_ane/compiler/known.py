@@ -189,10 +189,21 @@ def _concatenate(op: Op, operands: list[Array]) -> Array:
     return np.concatenate(operands, int(op.attr("dimension").value))
 
 
+def _reduce(op: Op, operands: list[Array]) -> Array:
+    """The check of jax that all of an index's parts are inside."""
+    array, initial = operands
+    body = op.mlir.regions[0].blocks[0].operations
+    function = _MASK_REDUCERS.get(body[0].operation.name)
+    if op.type.dtype != "i1" or len(body) != 2 or function is None or array.size > MOST_ELEMENTS:
+        raise _Unknown
+    return function(function.reduce(array, axis=op.ints("dimensions")), initial)
+
+
 def _clamp(low: Array, value: Array, high: Array) -> Array:
     return np.minimum(np.maximum(value, low), high)
 
 
+_MASK_REDUCERS = {"stablehlo.and": np.logical_and, "stablehlo.or": np.logical_or}
 _COMPARISONS: dict[str, Any] = {
     "EQ": np.equal, "NE": np.not_equal, "LT": np.less, "LE": np.less_equal, "GT": np.greater,
     "GE": np.greater_equal,
@@ -210,6 +221,7 @@ _RULES: dict[str, Rule] = {
         "reverse": lambda op, a: np.flip(a[0], op.ints("dimensions")),
         "slice": _slice,
         "concatenate": _concatenate,
+        "reduce": _reduce,
         "add": _elementwise(lambda x, y: x | y if x.dtype == np.bool_ else x + y),
         "subtract": _elementwise(np.subtract),
         "multiply": _elementwise(lambda x, y: x & y if x.dtype == np.bool_ else x * y),

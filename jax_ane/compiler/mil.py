@@ -265,9 +265,10 @@ _COMPARE = _elementwise("bool", ("x", "y"), ("fp16", "fp16"))
 # fmt: off
 UNARY = frozenset({
     "abs", "ceil", "clip", "cos", "erf", "exp", "floor", "gelu", "inverse", "leaky_relu", "log",
-    "relu", "relu6", "rsqrt", "sigmoid", "sign", "sin", "softsign", "sqrt", "square", "tanh",
+    "relu", "relu6", "round", "rsqrt", "sigmoid", "sign", "sin", "softsign", "sqrt", "square",
+    "tanh",
 })
-BINARY = frozenset({"add", "maximum", "minimum", "mul", "pow", "real_div", "sub"})
+BINARY = frozenset({"add", "floor_div", "maximum", "minimum", "mul", "pow", "real_div", "sub"})
 COMPARISONS = frozenset({
     "equal", "greater", "greater_equal", "less", "less_equal", "not_equal",
 })

@@ -27,20 +27,22 @@ class Row:
     """One op: its kind, its accuracy on the ANE and, for host ops, why.
 
     `tolerance` bounds |ane - float32| / max|float32| on inputs of order 1 in `exact` numerics.
+    `needs` names the entry of a chip file that says whether the chip has the op at all.
     """
 
     name: str
     kind: Kind
     tolerance: float = 0.0
     reason: str = ""
+    needs: str = ""
 
     @property
     def lowered(self) -> bool:
         return self.name in RULES
 
 
-def _rows(kind: Kind, tolerance: float, *names: str) -> list[Row]:
-    return [Row(f"stablehlo.{name}", kind, tolerance) for name in names]
+def _rows(kind: Kind, tolerance: float, *names: str, needs: str = "") -> list[Row]:
+    return [Row(f"stablehlo.{name}", kind, tolerance, needs=needs) for name in names]
 
 
 def _host(reason: str, *names: str) -> list[Row]:
@@ -54,15 +56,21 @@ _ALL_ROWS = [
     *_rows(Kind.ARITHMETIC, 0.0, "maximum", "minimum", "abs", "sign", "clamp", "select", "compare"),
     *_rows(Kind.ARITHMETIC, 0.0, "and", "or", "xor", "not", "floor", "ceil"),
     *_rows(Kind.ARITHMETIC, 1e-2, "exponential", "exponential_minus_one", "rsqrt", "sqrt"),
-    *_rows(Kind.ARITHMETIC, 5e-3, "logistic", "tanh", "composite"),
+    *_rows(Kind.ARITHMETIC, 5e-3, "logistic", "tanh", "composite", "power", "cbrt", "atan2"),
+    *_rows(Kind.ARITHMETIC, 2e-3, "sine", "cosine", needs="native_sin"),
+    *_rows(Kind.ARITHMETIC, _FP16, "remainder"),
+    *_rows(Kind.ARITHMETIC, 0.0, "round_nearest_afz", "round_nearest_even"),
     *_rows(Kind.ARITHMETIC, 1e-2, "reduce", "reduce_window", "select_and_scatter"),
     *_rows(Kind.MOVEMENT, _FP16, "reshape", "transpose", "broadcast_in_dim", "slice", "pad"),
-    *_rows(Kind.MOVEMENT, _FP16, "concatenate", "reverse", "convert", "constant"),
+    *_rows(Kind.MOVEMENT, _FP16, "concatenate", "reverse", "convert", "constant",
+           "reduce_precision"),
     *_host("the chip's logarithm table is known only to 0.7 %", "log", "log_plus_one"),
+    *_host("next to its poles a tangent needs more digits of its argument than fp16 has", "tan"),
     *_host("control flow stays on the host", "while", "case", "if"),
-    *_rows(Kind.MOVEMENT, _FP16, "dynamic_slice", "dynamic_update_slice"),
-    *_host("integer index arithmetic stays on the host", "gather", "scatter", "iota", "sort",
-           "dynamic_gather"),
+    *_rows(Kind.MOVEMENT, _FP16, "dynamic_slice", "dynamic_update_slice", "gather"),
+    *_rows(Kind.ARITHMETIC, _FP16, "scatter"),
+    *_host("integer index arithmetic stays on the host", "iota", "dynamic_gather"),
+    *_host("no chip sorts: argsort is refused, and indices are integers", "sort"),
     *_host("NaN and infinity do not exist on the chip", "is_finite"),
     *_host("random bits are integers", "rng_bit_generator", "rng"),
     *_host("the chip has no integer or bit operations", "shift_left", "shift_right_logical",

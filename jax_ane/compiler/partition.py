@@ -22,6 +22,7 @@ import numpy as np
 from jax_ane.compiler import able, float32, optable
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Block, Op, Value
+from jax_ane.compiler.operands import data_operands
 from jax_ane.compiler.optable import Kind
 
 _ROUNDS = 16  # pruning converges in two or three; the cap only bounds a surprise
@@ -65,12 +66,13 @@ class Plan:
     levels: list[int]  # by op index, before any cluster was split or dropped
 
 
-def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
+def plan_block(block: Block, placement: str, chip: str, sharded: bool = False) -> Plan:
     """Decides each op's place.
 
     Args:
         block: the block, as the frontend read it.
         placement: the flag's value: "auto", "ane" or "host".
+        chip: the chip's name: an op that it lacks goes to the host alone, not with its cluster.
         sharded: the program runs on several devices, which keeps it on the host for now.
     """
     ops = block.ops
@@ -80,7 +82,7 @@ def plan_block(block: Block, placement: str, sharded: bool = False) -> Plan:
     free = _free_ops(ops)
     reasons: list[Reason | None] = [None] * len(ops)
     for op in ops:
-        reasons[op.index] = FREE if op.index in free else _refusal(op, free)
+        reasons[op.index] = FREE if op.index in free else _refusal(op, free, chip)
         if op.place == "host" and op.index not in free:
             reasons[op.index] = PLACED_HOST
     if placement == "auto":
@@ -226,11 +228,11 @@ def _free_ops(ops: list[Op]) -> set[int]:
     return free
 
 
-def _refusal(op: Op, free: set[int]) -> Reason | None:
-    reason = able.refusal(op)
+def _refusal(op: Op, free: set[int], chip: str) -> Reason | None:
+    reason = able.refusal(op, chip)
     if reason is not None:
         return reason
-    for operand in op.operands:
+    for operand in data_operands(op):
         producer = operand.producer
         if producer is None or producer.index not in free:
             continue
@@ -269,7 +271,7 @@ def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
     for op in block.ops:
         kind = op.index in on_ane
         level = 1 if kind else 0
-        for operand in op.operands:
+        for operand in data_operands(op) if kind else op.operands:
             producer = operand.producer
             if producer is None or producer.index in free:
                 continue
@@ -313,7 +315,7 @@ def _groups(ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]) 
     for op in ops:
         if op.index not in on_ane:
             continue
-        for operand in op.operands:
+        for operand in data_operands(op):
             producer = operand.producer
             if producer is not None and producer.index in free:
                 continue
@@ -426,7 +428,7 @@ def _connect(cluster: Cluster, block: Block, free: set[int]) -> None:
     returned = {value.index for value in block.returned}
     inputs: dict[int, Value] = {}
     for op in cluster.ops:
-        for operand in op.operands:
+        for operand in data_operands(op):
             producer = operand.producer
             if producer is None or (producer.index not in members and producer.index not in free):
                 inputs.setdefault(operand.index, operand)

@@ -27,12 +27,14 @@ def main(body: str, signature: str, results: str) -> str:
     return f"module {{ func.func public @main({signature}) -> ({results}) {{\n{body}\n}} }}"
 
 
-def plans_of(program: bytes | str, placement: str = "auto") -> list[partition.Plan]:
+def plans_of(
+    program: bytes | str, placement: str = "auto", chip: str = "M4"
+) -> list[partition.Plan]:
     """Returns the plan of each block, main's first."""
     module = frontend.parse(program)
     frontend.normalise(module)
     blocks = frontend.code_blocks(module)
-    plans = [partition.plan_block(b, placement) for b in blocks]
+    plans = [partition.plan_block(b, placement, chip) for b in blocks]
     plans[0].block.keep_module = module  # type: ignore[attr-defined]  # MLIR ops die with it
     return plans
 
@@ -61,15 +63,29 @@ def compile_options(device: jax.Device) -> Any:
     return options
 
 
+def run_text_on_engine(text: str, *args: np.ndarray) -> list[np.ndarray]:
+    """Runs a text with placement='ane', and fails unless the engine evaluated something."""
+    before = jax_ane.stats().evaluations
+    with jax_ane.config(placement="ane"):
+        results = run_text(text, *args)
+    assert jax_ane.stats().evaluations > before, "nothing ran on the ANE"
+    return results
+
+
 def run_text(text: str, *args: np.ndarray, device: str = "ane") -> list[np.ndarray]:
-    """Compiles a StableHLO text through PJRT and runs it on one device."""
+    """Compiles a StableHLO text through PJRT, under the flags in force, and runs it on one device.
+
+    The flags of a `with` block reach the compiler through JAX's own entry only.
+    """
+    from jax._src.compiler import backend_compile_and_load
     from jax._src.lib import xla_client as xc
 
     target = jax.devices(device)[0]
     with _jax_internals.make_ir_context():
         module = ir.Module.parse(text)
-        executable = target.client.compile_and_load(
-            module, xc.DeviceList((target,)), compile_options(target)
+        module.operation.attributes["sym_name"] = ir.StringAttr.get("text")
+        executable = backend_compile_and_load(
+            target.client, module, xc.DeviceList((target,)), compile_options(target), []
         )
     buffers = [jax.device_put(a, target) for a in args]
     results = executable.execute_sharded(buffers).disassemble_into_single_device_arrays()

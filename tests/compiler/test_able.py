@@ -10,9 +10,11 @@ import pytest
 from compiler_tools import main, records, stablehlo_of
 from jax import lax
 
+import jax_ane
+
 X = np.ones((8, 8), np.float32)
 WIDE = np.ones((160, 160), np.float32)
-SIX = np.ones((2, 2, 2, 1, 2, 2), np.float32)
+SEVEN = np.ones((2,) * 7, np.float32)
 
 
 def window(init, reducer, padding="VALID", **options):
@@ -25,9 +27,14 @@ def conv(shape, window_shape, padding="SAME", **options):
     return lambda: lax.conv_general_dilated(x + 0, w, strides, padding, **options)
 
 
+def max_pool(x, size):
+    return lax.reduce_window(x, -jnp.inf, lax.max, size, (1, 1), "VALID")
+
+
 # reason code: (op, a function that breaks just this, its neighbour on the ANE)
 CASES = {
-    "no-rule": ("cosine", jnp.cos, None),
+    "no-rule": ("tan", jnp.tan, None),
+    "no-rule composite": ("composite", jnp.arcsinh, jnp.arcsin),
     "no-rule log": ("log", jnp.log, None),
     "dtype f64 style": ("add", lambda x: x.astype(jnp.int32) + 1, lambda x: x + 1),
     "dtype bf16": ("multiply", lambda x: x.astype(jnp.bfloat16) * 2, lambda x: x * 2),
@@ -37,10 +44,16 @@ CASES = {
         lambda x: lax.dynamic_slice(x, (np.int32(1), np.int32(0)), (2, 2))),
     "dtype integer and": (
         "and", lambda x: x.astype(jnp.int32) & 3, lambda x: (x > 0) & (x < 1)),
+    "digits": (
+        "reduce_precision", lambda x: lax.reduce_precision(x, 8, 7),
+        lambda x: lax.reduce_precision(x, 8, 23)),
     "empty": ("add", lambda x: x[:0] + 1, lambda x: x[:1] + 1),
     "ANE001": (
-        "reverse", lambda x: lax.rev(SIX * x[0, 0], (0,)),
-        lambda x: lax.rev(SIX[0] * x[0, 0], (0,))),
+        "reverse", lambda x: lax.rev(SEVEN * x[0, 0], (0, 2, 4, 6)),
+        lambda x: lax.rev(SEVEN * x[0, 0], (0, 3, 6))),
+    "ANE001 dot": (
+        "dot_general", lambda x: jnp.einsum("abcdefg,bdfa->gec", SEVEN * x[0, 0], SEVEN[0, 0, 0]),
+        lambda x: jnp.einsum("abcdefg,fg->abcde", SEVEN * x[0, 0], SEVEN[0, 0, 0, 0, 0])),
     "precision": (
         "dot_general", lambda x: jnp.dot(x, x, precision="highest"),
         lambda x: jnp.dot(x, x, precision="high")),
@@ -59,12 +72,22 @@ CASES = {
     "taps": (
         "convolution", conv((1, 1, 24, 24), (1, 1, 17, 16)),
         conv((1, 1, 24, 24), (1, 1, 16, 16))),
-    "reducer": ("reduce", jnp.prod, jnp.sum),
-    "reducer window": ("reduce_window", window(1.0, lax.mul), window(0.0, lax.add)),
-    "taps window": (
-        "reduce_window",
-        lambda x: lax.reduce_window(WIDE * x[0, 0], 0.0, lax.add, (129, 128), (1, 1), "VALID"),
-        lambda x: lax.reduce_window(WIDE * x[0, 0], 0.0, lax.add, (128, 128), (1, 1), "VALID")),
+    "reducer": (
+        "reduce", lambda x: lax.reduce(x, np.float32(0), lambda a, b: a + 2 * b, (1,)), jnp.prod),
+    "reducer window": (
+        "reduce_window", lambda x: lax.cumlogsumexp(x, 1), lambda x: lax.cumprod(x, 1)),
+    "taps pool": (
+        "select_and_scatter",
+        lambda x: jax.grad(lambda x: max_pool(WIDE * x[0, 0], (17, 16)).sum())(x),
+        lambda x: jax.grad(lambda x: max_pool(WIDE * x[0, 0], (16, 16)).sum())(x)),
+    "digits product": (
+        "reduce", lambda x: jnp.prod(jnp.tile(x[0], 17)), lambda x: jnp.prod(jnp.tile(x[0], 16))),
+    "digits cumulative": (
+        "reduce_window", lambda x: lax.cumprod(jnp.tile(x[0], 17)),
+        lambda x: lax.cumprod(jnp.tile(x[0], 16))),
+    "ANE002": (
+        "reduce_window", lambda x: lax.cummax(jnp.tile(x[0], 1025), 0),
+        lambda x: lax.cummax(jnp.tile(x[0], 1024), 0)),
     "pad window": (
         "reduce_window", lambda x: window(-jnp.inf, lax.max, "SAME")(jnp.tile(x, (80, 80))),
         window(-jnp.inf, lax.max, "SAME")),
@@ -104,6 +127,20 @@ def test_constants_are_seen_through_conversions():
     assert found["select"].placement == "ane"
     wrong = lambda x: jnp.where(x > 0, x, lax.convert_element_type(jnp.float16(np.nan), "float32"))  # noqa: E731
     assert records(stablehlo_of(wrong, X), "ane")["select"].reason.code == "nan"
+
+
+@pytest.mark.parametrize("fn", [jnp.sin, jnp.cos], ids=["sine", "cosine"])
+def test_op_that_the_chip_lacks_goes_to_the_host_alone(fn):
+    """The products around it stay on the engine, and the reason names the constraint."""
+    program = stablehlo_of(lambda x: fn(x @ x) @ x, X)
+    name = "sine" if fn is jnp.sin else "cosine"
+    with jax_ane.config(chip="M2"):
+        old = records(program)
+    assert (old[name].placement, old[name].reason.code) == ("host", "ANE022")
+    assert "M3" in old[name].reason.remedy
+    assert old["dot_general"].placement == "ane"
+    with jax_ane.config(chip="M3"):
+        assert {op.placement for op in records(program).values()} == {"ane"}
 
 
 def test_f64_is_refused():

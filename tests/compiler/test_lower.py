@@ -6,12 +6,14 @@ from __future__ import annotations
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiler_tools import main, run_text
+from compiler_tools import main, run_text, run_text_on_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parity_tools import assert_close, normal
+from jax import lax
+from parity_tools import assert_close, normal, run
 
 import jax_ane
 from jax_ane.compiler import lower, optable
@@ -20,12 +22,9 @@ from jax_ane.compiler.lower.shape import unit_reshape
 from jax_ane.compiler.passes.fold_constants import round_half_away
 
 
-def compare(text, *args, tolerance=5e-3, placement="ane"):
+def compare(text, *args, tolerance=5e-3):
     want = run_text(text, *args, device="cpu")
-    with jax_ane.config(placement=placement):
-        assert jax_ane.report.explain_program(text).programs, "nothing goes to the ANE"
-        got = run_text(text, *args)
-    assert_close(got, want, tolerance)
+    assert_close(run_text_on_engine(text, *args), want, tolerance)
 
 
 def unary(op, shape="4x6"):
@@ -37,6 +36,101 @@ def unary(op, shape="4x6"):
                                 "tanh"])  # fmt: skip
 def test_unary_rule(op):
     compare(unary(op), normal(4, 6) * 1.3 + 0.05)
+
+
+@pytest.mark.parametrize("op", ["sine", "cosine", "cbrt"])
+def test_unary_rule_within_its_row(op):
+    """The table says how far a result may be from float32's, for operands of order 1."""
+    x = normal(40, 60).astype(np.float16).astype(np.float32)
+    text = unary(op, "40x60")
+    want = run_text(text, x, device="cpu")[0]
+    got = run_text_on_engine(text, x)[0]
+    error = np.abs(got - want).max() / np.abs(want).max()
+    assert error <= optable.row(f"stablehlo.{op}").tolerance
+
+
+@pytest.mark.parametrize("op", ["round_nearest_afz", "round_nearest_even"])
+def test_rounding_rule_at_every_fp16_number(op):
+    x = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    x = x[np.isfinite(x)].astype(np.float32).reshape(-1, 64)
+    text = unary(op, f"{x.shape[0]}x64")
+    want = run_text(text, x, device="cpu")[0]
+    np.testing.assert_array_equal(run_text_on_engine(text, x)[0], want)
+
+
+BASES = np.concatenate([-(2.0 ** np.arange(-3, 4)), [-1.5, -0.3, 0.3, 1.25, 3.0], np.zeros(1)])
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 4, 5, 8, 9, 10, -1, -2, -3, 0.5, -0.5, 1.5,
+                                      0.3333, -0.7])  # fmt: skip
+def test_power_rule_by_a_constant(exponent):
+    """Each has its own form; negative bases count where the exponent is whole."""
+    whole = exponent == int(exponent)
+    x = BASES[(BASES != 0) | (exponent > 0)]
+    x = (x if whole else np.abs(x)).astype(np.float32)
+    t = f"tensor<{x.size}xf32>"
+    text = main(f"%c = stablehlo.constant dense<{float(exponent)}> : {t}\n"
+                f"%0 = stablehlo.power %a, %c : {t}\nreturn %0 : {t}", f"%a: {t}", t)  # fmt: skip
+    want = run_text(text, x, device="cpu")[0]
+    got = run_text_on_engine(text, x)[0]
+    want = np.where(np.abs(want) > 65504, np.copysign(np.inf, want), want)
+    np.testing.assert_allclose(got, want, rtol=5e-3, atol=1e-7)
+
+
+def test_power_rule_by_run_time_exponents():
+    x, y = (v.astype(np.float32).reshape(-1) for v in np.meshgrid(BASES, np.arange(-3, 4)))
+    keep = (x != 0) | (y >= 0)
+    x, y = x[keep], y[keep]
+    extra = np.abs(normal(16)) + 0.1
+    x, y = np.concatenate([x, extra]), np.concatenate([y, normal(16, seed=1)])
+    t = f"tensor<{x.size}xf32>"
+    text = main(f"%0 = stablehlo.power %a, %b : {t}\nreturn %0 : {t}", f"%a: {t}, %b: {t}", t)
+    compare(text, x, y)
+
+
+@pytest.mark.parametrize("divisor", [None, 1.5, -0.75, 2.0])
+def test_remainder_rule(divisor):
+    """The signs are the dividend's, whatever the divisor's."""
+    x = (normal(8, 16) * 4).astype(np.float16).astype(np.float32)
+    y = np.round(normal(8, 16, seed=1) * 4) / 4
+    y = np.where(y == 0, 0.5, y).astype(np.float32)
+    t = "tensor<8x16xf32>"
+    second = "%b" if divisor is None else "%c"
+    text = main(f"%c = stablehlo.constant dense<{divisor or 0.0}> : {t}\n"
+                f"%0 = stablehlo.remainder %a, {second} : {t}\nreturn %0 : {t}",
+                f"%a: {t}, %b: {t}", t)  # fmt: skip
+    want = run_text(text, x, y, device="cpu")[0]
+    got = run_text_on_engine(text, x, y)[0]
+    size = np.abs(np.full_like(y, divisor) if divisor else y)
+    # Next to a multiple of the divisor the whole divisor is as right as 0.
+    error = np.abs(got - want)
+    assert (np.minimum(error, np.abs(error - size)) <= 2e-3 * np.maximum(np.abs(x), size)).all()
+    assert (error <= 2e-3 * np.maximum(np.abs(x), size)).mean() > 0.95
+
+
+def test_atan2_rule_in_all_directions():
+    angle = np.linspace(-np.pi, np.pi, 257)[:-1] + 1e-3
+    length = np.array([[1e-3], [1.0], [300.0]])
+    y, x = (np.concatenate([(length * f(angle)).reshape(-1), [0, 0, 1, -1]]).astype(np.float32)
+            for f in (np.sin, np.cos))  # fmt: skip
+    x[-4:] = [0, 2, 0, 0]
+    t = f"tensor<{x.size}xf32>"
+    text = main(f"%0 = stablehlo.atan2 %a, %b : {t}\nreturn %0 : {t}", f"%a: {t}, %b: {t}", t)
+    want = run_text(text, y, x, device="cpu")[0]
+    got = run_text_on_engine(text, y, x)[0]
+    assert np.abs(got - want).max() <= optable.row("stablehlo.atan2").tolerance
+
+
+@pytest.mark.parametrize(("fn", "low", "high"), [(jnp.arcsin, -1, 1), (jnp.arccos, -1, 1),
+                         (jnp.sinh, -11.5, 11.5), (jnp.cosh, -11.5, 11.5), (jnp.sinh, -0.1, 0.1),
+                         (lax.erf, -4, 4)])  # fmt: skip
+def test_composite_rule_over_its_range(fn, low, high):
+    x = np.linspace(low, high, 1000).astype(np.float16).astype(np.float32)
+    with jax_ane.config(placement="ane"):
+        assert jax_ane.explain(fn, x).programs
+    want, got = (run(fn, (x,), device, "ane")[0] for device in ("cpu", "ane"))
+    limit = 1e-2 if high > 11 else 5e-3  # 2^-7 apart, arguments of exp are 0.4 % from each other
+    assert np.abs(got - want).max() / np.abs(want).max() <= limit
 
 
 @pytest.mark.parametrize("op", ["sqrt", "rsqrt"])
@@ -98,8 +192,7 @@ def test_convolution_rule_with_window_reversal(window, flips, dilate):
         want = jax.lax.conv_general_dilated(
             a, np.flip(b, axes).copy(), (1, 1), "VALID", rhs_dilation=(dilate, dilate)
         )
-    assert jax_ane.report.explain_program(text).programs
-    assert_close(run_text(text, a, b), [np.asarray(want)], 5e-3)
+    assert_close(run_text_on_engine(text, a, b), [np.asarray(want)], 5e-3)
 
 
 def test_reduce_rule_with_an_initial_value():

@@ -149,7 +149,7 @@ def test_sharded_programs_stay_on_host():
 
     module = frontend.parse(stablehlo_of(lambda x: x @ x, X))
     (block,) = frontend.code_blocks(module)
-    plan = partition.plan_block(block, "auto", sharded=True)
+    plan = partition.plan_block(block, "auto", "M4", sharded=True)
     assert {reason.code for reason in plan.reasons} == {"sharded"}
 
 

@@ -4,6 +4,8 @@ promises on each."""
 
 from __future__ import annotations
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from compiler_tools import plans_of, stablehlo_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax import lax
-from parity_tools import assert_close, normal, run
+from parity_tools import assert_close, normal, run, run_counted
 from test_partition import check_plan
 
 import jax_ane
@@ -39,8 +41,23 @@ UNARY = {
     "scale": lambda h: h / (1 + jnp.abs(h)),
     "window": lambda h: lax.reduce_window(h, 0.0, lax.add, (2, 2), (1, 1), "SAME") / 4,
     "sin": jnp.sin,
+    "cos": jnp.cos,
+    "atan": jnp.arctan,
+    "asin": lambda h: jnp.arcsin(0.8 * jnp.tanh(h)),
+    "cosh": lambda h: jnp.cosh(jnp.tanh(h)),
+    "cbrt": lambda h: jnp.cbrt(1 + jnp.abs(h)),
+    "square": lambda h: jnp.tanh(h) ** 2,
+    "power": lambda h: (1 + jnp.abs(jnp.tanh(h))) ** 1.5 / 2,
     "cumsum": lambda h: jnp.cumsum(h, 1) / 4,
+    "cumsum_of_all": lambda h: jnp.cumsum(jnp.tanh(h).reshape(-1)).reshape(N, N) / 16,
+    "cumprod": lambda h: jnp.cumprod(1 + 0.1 * jnp.tanh(h), 0),
+    "cummax": lambda h: lax.cummax(h.reshape(-1), 0, reverse=True).reshape(N, N),
+    "prod": lambda h: h * jnp.prod(1 + 0.1 * jnp.tanh(h), 1, keepdims=True) / 2,
     "gather": lambda h: h[jnp.array([3, 1, 0, 2, 7, 7, 5, 6])],
+    "gather_points": lambda h: h + h[jnp.arange(N), jnp.array([3, 1, 0, 2, 7, 7, 5, 6])][:, None],
+    "take": lambda h: jnp.take(h, jnp.array([6, 4, 2, 0, 1, 3, 5, 7]), axis=1),
+    "place": lambda h: h + jnp.argmax(h, 1)[:, None] / 16,
+    "six_axes": lambda h: lax.rev(h.reshape((2,) * 6), (0, 2, 3)).reshape(N, N),
     "loop": lambda h: lax.fori_loop(0, 2, lambda i, v: jnp.tanh(v @ jnp.eye(N)) + h, h) / 2,
     "conv": lambda h: lax.conv(h[None, None], jnp.full((1, 1, 3, 3), 0.2), (1, 1), "SAME")[0, 0],
 }
@@ -53,6 +70,10 @@ BINARY = {
     "dot": lambda a, b: (a @ b) / 4,
     "dot_t": lambda a, b: lax.dot_general(a, b, (((0,), (1,)), ((), ()))) / 4,
     "mask": lambda a, b: jnp.where(lax.iota("int32", N) % 3 == 0, a, b),
+    "set": lambda a, b: a.at[2:4].set(b[:2]),
+    "set_columns": lambda a, b: a.at[:, jnp.array([6, 1, 3])].set(b[:, :3]),
+    "add_rows": lambda a, b: a.at[jnp.array([1, 3, 1])].add(b[:3]) / 2,
+    "angle": lambda a, b: jnp.arctan2(a, 1 + jnp.abs(b)),
     "row": lambda a, b: a + b[0],
     "bias": lambda a, b: jnp.maximum(a + b[:, :1], 0.0),
 }
@@ -70,7 +91,8 @@ def recipes(draw):
     return steps, draw(st.lists(st.integers(0, 99), max_size=3))
 
 
-def build(recipe):
+def build(recipe, ops=OPS):
+    """Returns a recipe's program, of these functions."""
     steps, returned = recipe
 
     def program(x, y):
@@ -78,7 +100,7 @@ def build(recipe):
         for name, i, j in steps:
             # Recent values are likelier operands: chains, not stars.
             a, b = values[-1 - i % min(3, len(values))], values[j % len(values)]
-            values.append(UNARY[name](a) if name in UNARY else BINARY[name](a, b))
+            values.append(ops[name](a) if name in UNARY else ops[name](a, b))
         return values[-1], *(values[i % len(values)] for i in returned)
 
     return program
@@ -89,29 +111,55 @@ SETTINGS = dict(derandomize=True, deadline=None, database=None,
                 suppress_health_check=list(HealthCheck))  # fmt: skip
 
 
-@settings(max_examples=60, **SETTINGS)
-@given(recipes())
-def test_random_program_matches_cpu(recipe):
-    check_random(recipe)
+# Compiling costs more than running, and XLA most of it: programs are compiled together.
+BATCH = 25
+BATCHES = st.lists(recipes(), min_size=BATCH, max_size=BATCH)
+# One compiled function an op: the reference is run op by op, without compiling the program.
+ON_CPU = {name: jax.jit(fn) for name, fn in OPS.items()}
+SLOW_PROGRAMS = int(os.environ.get("JAX_ANE_RANDOM_PROGRAMS", "10000"))
+
+
+@settings(max_examples=80, **SETTINGS)
+@given(BATCHES)
+def test_random_programs_on_the_engine_match_cpu(batch):
+    """2,000 programs, with all that is legal on the ANE."""
+    check_batch(batch, "ane")
+
+
+@settings(max_examples=12, **SETTINGS)
+@given(BATCHES)
+def test_random_programs_where_it_pays_match_cpu(batch):
+    """300 programs, cut into clusters: XLA compiles what stays on the host, which takes longer."""
+    check_batch(batch, "auto")
 
 
 @pytest.mark.slow
-@settings(max_examples=600, **SETTINGS)
-@given(recipes())
-def test_many_random_programs_match_cpu(recipe):
-    check_random(recipe)
+@settings(max_examples=max(1, SLOW_PROGRAMS // BATCH), **SETTINGS)
+@given(BATCHES, st.sampled_from(["ane", "ane", "ane", "auto"]))
+def test_many_random_programs_match_cpu(batch, placement):
+    """As many programs as JAX_ANE_RANDOM_PROGRAMS says, by default 10,000.
+
+    A million: JAX_ANE_RANDOM_PROGRAMS=1000000 pytest -m slow tests/compiler/test_properties.py,
+    which takes about MEASURED on one core (MILLISECONDS a program, measured over 10,000).
+    """
+    check_batch(batch, placement)
 
 
-def check_random(recipe) -> None:
-    program = build(recipe)
-    want = run(program, ARGUMENTS, "cpu")
-    limit = 4e-3 * (2 + len(recipe[0]))  # tables and fp16 rounding, once a step
-    for placement in ("auto", "ane"):
-        got = run(program, ARGUMENTS, "ane", placement)
-        for a, b in zip(got, want, strict=True):
+def check_batch(batch, placement: str) -> None:
+    def program(x, y):
+        return [build(recipe)(x, y) for recipe in batch]
+
+    results, programs = run_counted(program, ARGUMENTS, "ane", placement)
+    assert programs, "nothing ran on the ANE"
+    got = iter(results)
+    for recipe in batch:
+        limit = 4e-3 * (2 + len(recipe[0]))  # tables and fp16 rounding, once a step
+        for want in build(recipe, ON_CPU)(*ARGUMENTS):
             # Against the data's own order, 1: a result that cancels to nothing has no scale.
-            error = np.linalg.norm(a - b) / max(np.linalg.norm(b), np.sqrt(b.size))
-            assert error <= limit, f"{placement}: {error:.3g} > {limit:.3g}"
+            want = np.asarray(want)
+            error = np.linalg.norm(next(got) - want) / max(np.linalg.norm(want), N)
+            assert error <= limit, f"{recipe}: {error:.3g} > {limit:.3g}"
+    assert next(got, None) is None
 
 
 @settings(max_examples=40, **SETTINGS)

@@ -257,7 +257,16 @@ class Context:
 
 
 def _load_rules() -> None:
-    from jax_ane.compiler.lower import conv, dot, elementwise, reduce, shape  # noqa: F401
+    from jax_ane.compiler.lower import (  # noqa: F401
+        angles,
+        conv,
+        dot,
+        elementwise,
+        index,
+        powers,
+        reduce,
+        shape,
+    )
 
 
 _load_rules()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from jax_ane.compiler import mil
 from jax_ane.compiler.graph import Op
-from jax_ane.compiler.lower import Context, lowers, mil_shape
+from jax_ane.compiler.lower import MAX_RANK, Context, lowers, mil_shape
+from jax_ane.compiler.lower.shape import move_axes, significant_runs
 
 # Every chip refuses a contraction of 40,000 and takes 32,768 (op-legality.csv, matmul).
 MAX_CONTRACTION = 32768
@@ -38,6 +39,19 @@ def dot_dimensions(op: Op) -> tuple[tuple[int, ...], ...]:
     )
 
 
+def folds(op: Op) -> bool:
+    """Says whether a product of operands of any rank can be written with at most 5 axes."""
+    lhs_batch, rhs_batch, lhs_contract, rhs_contract = dot_dimensions(op)
+    sides = ((op.operands[0], lhs_batch, lhs_contract), (op.operands[1], rhs_batch, rhs_contract))
+    for value, batch, contract in sides:
+        shape = value.tensor.shape
+        free = [i for i in range(len(shape)) if i not in batch and i not in contract]
+        ways = ((*batch, *free, *contract), (*batch, *contract, *free))
+        if min(len(significant_runs(way, shape)) for way in ways) > MAX_RANK:
+            return False
+    return True
+
+
 def _operand(
     context: Context, value, batch: Sequence[int], contract: Sequence[int], contract_last: bool
 ) -> tuple[mil.Value, bool]:
@@ -46,7 +60,7 @@ def _operand(
     Axes move only where neither order of (free, contracted) is already there.
     """
     held = context.dense(value)
-    shape = held.shape
+    shape = mil_shape(value.type) if len(value.type.shape) <= MAX_RANK else value.type.shape
     batch = [] if value.type.shape == () else list(batch)
     contract = [] if value.type.shape == () else list(contract)
     free = [i for i in range(len(shape)) if i not in batch and i not in contract]
@@ -60,7 +74,7 @@ def _operand(
     straight = _significant(shape, wanted) == sorted(_significant(shape, wanted))
     transpose = moved and not straight
     if not (moved or straight):
-        held = context.transpose(held, wanted)
+        held = move_axes(context, held, shape, wanted)
     first, second = (free, contract) if contract_last != transpose else (contract, free)
     return context.reshape(held, (size(batch), size(first), size(second))), transpose
 

@@ -159,7 +159,7 @@ def lower_clamp(context: Context, op: Op) -> mil.Value:
     return context.op("minimum", {"x": raised, "y": bound(high)})
 
 
-@lowers("stablehlo.convert")
+@lowers("stablehlo.convert", "stablehlo.reduce_precision")
 def lower_convert(context: Context, op: Op) -> mil.Value:
     source = context.get(op.operands[0])
     if source.constant is not None and op.type.is_float:
@@ -169,11 +169,6 @@ def lower_convert(context: Context, op: Op) -> mil.Value:
         return context.to_fp16(source)
     if op.type.dtype == "i1":
         return context.to_bool(source)
-    # Every float of a cluster is fp16, so this is the identity; the cast pass removes it.
+    # Every float of a cluster is fp16, so this is the identity; the cast pass removes it. A
+    # rounding to fewer digits than fp16's stays on the host.
     return context.op("cast", {"x": source}, dtype="fp16")
-
-
-@lowers("stablehlo.composite")
-def lower_composite(context: Context, op: Op) -> mil.Value:
-    # The only composite that partitioning admits: chlo.erf.
-    return context.op("erf", {"x": context.ranked(op.operands[0])})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -14,15 +15,25 @@ from jax_ane.compiler import mil
 from jax_ane.compiler.graph import Op, Value, constant_of
 from jax_ane.compiler.lower import MAX_RANK, Context, lowers, merge_axes, mil_shape
 from jax_ane.compiler.lower.shape import inside_mask, pad_axes
+from jax_ane.compiler.lower.windows import (
+    band,
+    fold_axis,
+    is_banded,
+    multiply_all,
+    multiply_axis,
+)
 
 _LONGEST_MEAN = 1024  # elements, of order 8 squared at most, whose sum fp16 holds
 
-# Reducer op -> (MIL reduction, MIL binary op).
+# Reducer op -> (MIL reduction, MIL binary op). Products have no reduction on any chip.
 REDUCERS = {
     "stablehlo.add": ("reduce_sum", "add"),
     "stablehlo.maximum": ("reduce_max", "maximum"),
     "stablehlo.minimum": ("reduce_min", "minimum"),
+    "stablehlo.multiply": ("", "mul"),
 }
+# The number that pads a window and that the op ignores.
+_NEUTRAL = {"add": 0.0, "maximum": -65504.0, "minimum": 65504.0, "mul": 1.0}
 
 # The same for masks, as the numbers 0 and 1.
 MASK_REDUCERS = {
@@ -73,6 +84,10 @@ def _reduce(context: Context, opcode: str, held: mil.Value, op: Op) -> mil.Value
         runs = reduce_runs(op)
         held = context.reshape(held, [extent for _, extent in runs])
         axes = tuple(i for i, (reduced, _) in enumerate(runs) if reduced)
+    if not opcode:
+        for axis in axes:
+            held = multiply_all(context, held, axis)
+        return held
     if opcode == "reduce_mean":
         for step in _steps(held.shape, axes):
             held = context.op(opcode, {"x": held}, axes=step, keep_dims=True)
@@ -124,8 +139,8 @@ def _with_initial(context: Context, op: Op, held: mil.Value, combine: str) -> mi
 
 def is_neutral(combine: str, value: float) -> bool:
     """Says whether `combine(x, value)` is x for every finite fp16 x."""
-    if combine == "add":
-        return value == 0.0
+    if combine in ("add", "mul"):
+        return value == _NEUTRAL[combine]
     return value <= -65504 if combine == "maximum" else value >= 65504
 
 
@@ -144,12 +159,30 @@ class Window:
         self.dilation = ints("window_dilations")
         self.gaps = [d - 1 for d in ints("base_dilations")]
         self.low, self.high = padding[0::2], padding[1::2]
-        shape = op.operands[0].tensor.shape
-        self.is_filled = any(self.gaps) or any(e > 0 for e in (*self.low, *self.high))
-        self.filled_shape = tuple(
+        self.shape = op.operands[0].tensor.shape
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether padding or dilation puts anything into the operand."""
+        return any(self.gaps) or any(e > 0 for e in (*self.low, *self.high))
+
+    @property
+    def filled_shape(self) -> tuple[int, ...]:
+        """The operand's shape with its padding and dilation."""
+        return tuple(
             n + (n - 1) * gap + low + high
-            for n, gap, low, high in zip(shape, self.gaps, self.low, self.high, strict=True)
+            for n, gap, low, high in zip(self.shape, self.gaps, self.low, self.high, strict=True)
         )
+
+    def without(self, axis: int, extent: int) -> Window:
+        """Returns the window after an axis was folded to that extent."""
+        rest = copy.copy(self)
+        for name, value in (("size", 1), ("strides", 1), ("dilation", 1), ("gaps", 0), ("low", 0),
+                            ("high", 0), ("shape", extent)):  # fmt: skip
+            entries = [*getattr(self, name)]
+            entries[axis] = value
+            setattr(rest, name, tuple(entries))
+        return rest
 
     def fill_mask(self, shape: tuple[int, ...]) -> np.ndarray:
         """Returns where the padded and dilated operand holds elements."""
@@ -159,42 +192,51 @@ class Window:
 @lowers("stablehlo.reduce_window")
 def lower_reduce_window(context: Context, op: Op) -> mil.Value:
     _, combine = REDUCERS[reducer(op) or ""]
-    window = Window(op)
-    held = _filled(context, op.operands[0], window, combine)
-    return _with_initial(context, op, _fold(context, held, window, combine, op.type.shape), combine)
+    window, held, out = Window(op), context.dense(op.operands[0]), op.type.shape
+    if combine == "add":
+        held, window = _sum_long_windows(context, held, window, out)
+    held = _fold(context, _filled(context, held, window, combine), window, combine, out)
+    return _with_initial(context, op, held, combine)
 
 
-def _filled(context: Context, operand: Value, window: Window, combine: str) -> mil.Value:
+def _sum_long_windows(
+    context: Context, held: mil.Value, window: Window, out: tuple[int, ...]
+) -> tuple[mil.Value, Window]:
+    """Sums the axes with long windows by matrices; returns what is left to do of the window."""
+    for axis, size in enumerate(window.size):
+        if not is_banded(window.shape[axis], out[axis], size):
+            continue
+        matrix = band(
+            window.shape[axis], out[axis], size, window.strides[axis], window.dilation[axis],
+            window.low[axis], window.gaps[axis],
+        )  # fmt: skip
+        summed = multiply_axis(context, held, axis, matrix)
+        if summed is not None:
+            held, window = summed, window.without(axis, out[axis])
+    return held, window
+
+
+def _filled(context: Context, held: mil.Value, window: Window, combine: str) -> mil.Value:
     """Returns the operand padded and dilated with the value that `combine` ignores.
 
     The chip pads with zeros only; a constant makes them the least (or greatest) number.
     """
-    held = context.dense(operand)
     shape = held.shape
     held = pad_axes(context, held, window.low, window.high, window.gaps)
     if combine == "add" or not window.is_filled:
         return held
-    outside = -65504.0 if combine == "maximum" else 65504.0
-    shift = np.where(window.fill_mask(shape), 0.0, outside)
+    shift = np.where(window.fill_mask(shape), 0.0, _NEUTRAL[combine])
     return context.op("add", {"x": held, "y": context.constant(shift)})
 
 
 def _fold(
     context: Context, held: mil.Value, window: Window, combine: str, out: tuple[int, ...]
 ) -> mil.Value:
-    """Combines each window, one axis after the other: shifted slices along it."""
+    """Combines each window, one axis after the other."""
     for axis, size in enumerate(window.size):
-        if size == 1 and window.strides[axis] == 1:
-            continue
-        begin, extent, stride = [0] * len(out), list(held.shape), [1] * len(out)
-        extent[axis], stride[axis] = out[axis], window.strides[axis]
-        total: mil.Value | None = None
-        for offset in range(size):
-            begin[axis] = offset * window.dilation[axis]
-            tap = context.slice(held, begin, extent, stride)
-            total = tap if total is None else context.op(combine, {"x": total, "y": tap})
-        assert total is not None
-        held = total
+        if size > 1 or window.strides[axis] > 1:
+            stride, dilation = window.strides[axis], window.dilation[axis]
+            held = fold_axis(context, held, axis, combine, size, out[axis], stride, dilation)
     return held
 
 
@@ -207,7 +249,7 @@ def lower_select_and_scatter(context: Context, op: Op) -> mil.Value:
     before these residue classes are interleaved.
     """
     window, out = Window(op), op.operands[1].tensor.shape
-    held = _filled(context, op.operands[0], window, "maximum")
+    held = _filled(context, context.dense(op.operands[0]), window, "maximum")
     largest = _fold(context, held, window, "maximum", out)
     left = context.dense(op.operands[1])
     zero = context.constant(0.0)

@@ -11,6 +11,7 @@ import numpy as np
 from jax_ane.compiler import graph, mil
 from jax_ane.compiler.graph import Op
 from jax_ane.compiler.lower import MAX_RANK, Context, fitting, lowers, merge_axes, mil_shape
+from jax_ane.compiler.operands import known_value
 
 
 @lowers("stablehlo.constant")
@@ -106,10 +107,7 @@ def lower_transpose(context: Context, op: Op) -> mil.Value:
     if held.type.dtype == "bool":
         held = context.to_fp16(held)
     if len(perm) > MAX_RANK:
-        runs = transpose_runs(perm, op.operands[0].tensor.shape)
-        held = context.reshape(held, [extent for _, extent in sorted(runs)])
-        order = sorted(range(len(runs)), key=lambda i: runs[i][0])
-        held = context.transpose(held, [order.index(i) for i in range(len(runs))])
+        held = move_axes(context, held, op.operands[0].tensor.shape, perm)
         return _like(context, op, context.reshape(held, mil_shape(op.type)))
     return _like(context, op, context.transpose(held, perm))
 
@@ -127,13 +125,53 @@ def transpose_runs(perm: Sequence[int], shape: Sequence[int]) -> list[tuple[int,
     return runs
 
 
+def move_axes(
+    context: Context, held: mil.Value, shape: Sequence[int], perm: Sequence[int]
+) -> mil.Value:
+    """Permutes the axes of `shape`, of any rank, as runs; the result keeps the runs' shape."""
+    runs = significant_runs(perm, shape)
+    if not runs:
+        return held
+    order = sorted(range(len(runs)), key=lambda i: runs[i][0])
+    held = context.reshape(held, [runs[i][1] for i in order])
+    return context.transpose(held, [order.index(i) for i in range(len(runs))])
+
+
+def significant_runs(perm: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns `transpose_runs` without axes of 1, which fit anywhere."""
+    kept = [axis for axis in range(len(shape)) if shape[axis] != 1]
+    place = {axis: i for i, axis in enumerate(kept)}
+    return transpose_runs([place[a] for a in perm if a in place], [shape[a] for a in kept])
+
+
 @lowers("stablehlo.slice")
 def lower_slice(context: Context, op: Op) -> mil.Value:
     if context.get(op.operands[0]).shape == ():
         return context.get(op.operands[0])
     begin, stride = op.ints("start_indices"), op.ints("strides")
-    held = _number(context, op.operands[0])
-    return _like(context, op, context.slice(held, begin, op.type.shape, stride))
+    held, size = _number(context, op.operands[0]), op.type.shape
+    if len(size) > MAX_RANK:
+        runs = slice_runs(op)
+        held = context.reshape(held, [extent for _, extent in runs])
+        cut = [axis for axis, _ in runs]
+        begin, stride = ([0 if a < 0 else v[a] for a in cut] for v in (begin, stride))
+        size = [extent if a < 0 else op.type.shape[a] for a, extent in runs]
+        stride = [step or 1 for step in stride]
+        held = context.slice(held, begin, size, stride)
+        return _like(context, op, context.reshape(held, mil_shape(op.type)))
+    return _like(context, op, context.slice(held, begin, size, stride))
+
+
+def slice_runs(op: Op) -> list[tuple[int, int]]:
+    """Returns a slice's operand as runs: (the axis if it is cut, else -1; elements)."""
+    shape, size = op.operands[0].tensor.shape, op.type.shape
+    runs: list[tuple[int, int]] = []
+    for axis, (extent, kept) in enumerate(zip(shape, size, strict=True)):
+        if extent == kept and runs and runs[-1][0] < 0:
+            runs[-1] = (-1, runs[-1][1] * extent)
+        else:
+            runs.append((-1 if extent == kept else axis, extent))
+    return runs
 
 
 @lowers("stablehlo.dynamic_slice")
@@ -180,7 +218,7 @@ def constant_starts(
     starts: Sequence[graph.Value], shape: Sequence[int], size: Sequence[int]
 ) -> list[int]:
     """Returns the starts of a slice, moved so that it lies inside, as StableHLO says."""
-    numbers = [graph.constant_of(start) for start in starts]
+    numbers = [known_value(start) for start in starts]
     return [
         min(max(int(number.flat[0]), 0), extent - n)
         for number, extent, n in zip(numbers, shape, size, strict=True)
@@ -191,14 +229,34 @@ def constant_starts(
 @lowers("stablehlo.concatenate")
 def lower_concatenate(context: Context, op: Op) -> mil.Value:
     axis = int(op.attr("dimension"))
-    pieces = [_number(context, v) for v in op.operands if v.tensor.shape[axis]]
+    operands = [v for v in op.operands if v.tensor.shape[axis]]
+    pieces = [_number(context, v) for v in operands]
+    if len(op.type.shape) > MAX_RANK:
+        shapes = [v.tensor.shape for v in operands]
+        pieces = [
+            context.reshape(piece, (math.prod(shape[:axis]), math.prod(shape[axis:])))
+            for piece, shape in zip(pieces, shapes, strict=True)
+        ]
+        joined = context.concat(pieces, 1)
+        return _like(context, op, context.reshape(joined, mil_shape(op.type)))
     return _like(context, op, context.concat(pieces, axis))
 
 
 @lowers("stablehlo.reverse")
 def lower_reverse(context: Context, op: Op) -> mil.Value:
-    held = _number(context, op.operands[0])
-    return _like(context, op, context.op("reverse", {"x": held}, axes=op.ints("dimensions")))
+    held, axes = _number(context, op.operands[0]), op.ints("dimensions")
+    if len(op.type.shape) > MAX_RANK:
+        runs = reverse_runs(op)
+        held = context.reshape(held, [extent for _, extent in runs])
+        axes = tuple(i for i, (turned, _) in enumerate(runs) if turned)
+    held = context.op("reverse", {"x": held}, axes=axes)
+    return _like(context, op, context.reshape(held, mil_shape(op.type)))
+
+
+def reverse_runs(op: Op) -> list[tuple[object, int]]:
+    """Returns a reversal's axes as runs: (are they turned round, elements)."""
+    axes, shape = op.ints("dimensions"), op.type.shape
+    return merge_axes([axis in axes for axis in range(len(shape))], shape)
 
 
 @lowers("stablehlo.pad")
@@ -265,7 +323,7 @@ def _stuff(context: Context, held: mil.Value, axis: int, gap: int) -> mil.Value:
     """
     shape = held.shape
     lead, extent, rest = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-    steps = _folded(lead * extent, context.axis_limit)
+    steps = folded(lead * extent, context.axis_limit)
     if rest * (gap + 1) <= context.axis_limit:
         view, pad = (*steps, rest), (0, 0, 0, gap * rest)
     else:
@@ -305,7 +363,7 @@ def _pad_edges(
         # The axis becomes rows of a width that fits: padding is whole rows.
         width = fitting(rest, limit)
         rows = rest // width
-        view = (*_folded(lead, limit), shape[axis] * rows, width)
+        view = (*folded(lead, limit), shape[axis] * rows, width)
         pad = (0,) * (2 * len(view) - 4) + (low[axis] * rows, high[axis] * rows, 0, 0)
         if rest == 1:
             view, pad = (*view[:-2], shape[axis]), (*pad[:-4], low[axis], high[axis])
@@ -314,7 +372,7 @@ def _pad_edges(
     return held
 
 
-def _folded(extent: int, limit: int) -> tuple[int, ...]:
+def folded(extent: int, limit: int) -> tuple[int, ...]:
     """Returns an extent as one axis, or as two where it is longer than the limit."""
     width = fitting(extent, limit)
     return (extent,) if width == extent else (extent // width, width)
