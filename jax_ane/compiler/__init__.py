@@ -10,9 +10,20 @@ import dataclasses
 import time
 from typing import Any
 
+from jaxlib.mlir import ir
+
 from jax_ane import _counters
 from jax_ane import _jax_internals as internals
-from jax_ane.compiler import dump, frontend, hostmodule, partition, placement, programs, strictness
+from jax_ane.compiler import (
+    collector,
+    dump,
+    frontend,
+    hostmodule,
+    partition,
+    placement,
+    programs,
+    strictness,
+)
 from jax_ane.compiler.placement import Placement
 from jax_ane.compiler.programs import AneProgram, Settings
 
@@ -45,13 +56,20 @@ class Compiled:
         return self.placement.to_text(mil=True)
 
 
-def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Compiled:
+@collector.paused()
+def compile(
+    program: bytes | str,
+    num_devices: int = 1,
+    load: bool = True,
+    module: ir.Module | None = None,
+) -> Compiled:
     """Compiles a program.
 
     Args:
         program: a StableHLO portable artifact, MLIR bytecode or text.
         num_devices: over how many devices one call runs.
         load: load the ANE programs; False only analyses (for reports).
+        module: the program, where the caller has parsed it already; it is changed.
 
     Returns:
         The compiled program.
@@ -60,7 +78,7 @@ def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Co
         ValueError: the bytes are not a program.
     """
     start = time.perf_counter()
-    module = frontend.parse(program)
+    module = module or frontend.parse(program)
     settings = Settings.current(internals.take_flags(module))
     frontend.normalise(module)
     blocks = frontend.code_blocks(module)
