@@ -6,6 +6,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+
 from jax_ane import _protobuf as protobuf
 
 

@@ -189,9 +189,7 @@ def place_of(op: ir.Operation) -> str:
     return attributes[PLACE_ATTRIBUTE].value
 
 
-def build_block(
-    block: ir.Block, path: str, place: str = "", reader: Reader | None = None
-) -> Block:
+def build_block(block: ir.Block, path: str, place: str = "", reader: Reader | None = None) -> Block:
     """Reads one MLIR block into records.
 
     Args:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 
 import pytest
+
 from jax_ane import compiler
 from jax_ane.compiler import collector, frontend
 
