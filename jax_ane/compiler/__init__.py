@@ -22,6 +22,7 @@ from jax_ane.compiler import (
     partition,
     placement,
     programs,
+    residuals,
     strictness,
 )
 from jax_ane.compiler.placement import Placement
@@ -80,10 +81,13 @@ def compile(
     start = time.perf_counter()
     module = module or frontend.parse(program)
     settings = Settings.current(internals.take_flags(module))
-    frontend.normalise(module)
-    blocks = frontend.code_blocks(module)
-    plans = [partition.plan_block(b, settings.placement, num_devices > 1) for b in blocks]
-    built = [_build_programs(plan, settings) for plan in plans]
+    planned = _plan(module, settings, num_devices > 1, rewriting=True)
+    if planned is None:
+        module = frontend.parse(program)
+        internals.take_flags(module)
+        planned = _plan(module, settings, num_devices > 1, rewriting=False)
+    assert planned is not None
+    plans, built = planned
     result = placement.describe(plans, built, settings, for_report=not load)
     if load:
         strictness.apply(result, settings.strict)
@@ -102,6 +106,27 @@ def compile(
     if settings.dump_dir:
         dump.write(settings.dump_dir, program, module, result, settings)
     return Compiled(host_module, result, [p.handle for group in built for p in group.values()])
+
+
+def _plan(
+    module: ir.Module, settings: Settings, is_sharded: bool, rewriting: bool
+) -> tuple[list[partition.Plan], list[dict[int, AneProgram]]] | None:
+    """Returns each block's plan and programs.
+
+    None where an op that was rewritten for the ANE is on the host after all: its float32 results
+    would be others than XLA:CPU's.
+    """
+    frontend.normalise(module)
+    blocks = frontend.code_blocks(module)
+    rewriting &= not is_sharded and settings.placement != "host"
+    rewriting &= residuals.NAME not in settings.disabled_passes
+    changed = [residuals.rewrite(block) if rewriting else [] for block in blocks]
+    plans = [partition.plan_block(b, settings.placement, is_sharded) for b in blocks]
+    built = [_build_programs(plan, settings) for plan in plans]
+    for plan, ops in zip(plans, changed, strict=True):
+        if any(op.index not in plan.cluster_of for op in ops):
+            return None
+    return plans, built
 
 
 def _build_programs(plan: partition.Plan, settings: Settings) -> dict[int, AneProgram]:
