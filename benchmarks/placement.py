@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import dataclasses
-import functools
 import json
 import re
 import sys
@@ -21,22 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
-from models import (
-    bert,
-    common,
-    convnext,
-    diffusion,
-    gpt2,
-    gru,
-    llama,
-    lstm,
-    mixer,
-    mlp,
-    resnet,
-    unet,
-    vit,
-)
+from model_table import MODELS, Model, distance, samples, structs
+from models import common
 
 import jax_ane
 
@@ -44,69 +28,6 @@ import jax_ane
 FORWARD_SHARE, TRAIN_SHARE = 0.97, 0.95
 OUTPUT_DISTANCE, GRADIENT_DISTANCE = 5e-3, 2e-2
 _REFUSED = re.compile(r"ANE\d+|mil")
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A model of the table.
-
-    Attributes:
-        kinds: how many kinds of layers it has: the most ANE programs that its forward pass may be.
-        init: returns weights by seed (None: shapes) and size.
-        forward: the forward pass, of weights and what `example` says.
-        example: returns the specs of inputs and targets by size.
-        loss, train_step: of weights, inputs and targets; None for a model that is not trained.
-    """
-
-    kinds: int
-    init: Callable[..., Any]
-    forward: Callable[..., Any]
-    example: Callable[..., Any]
-    loss: Callable[..., Any] | None = None
-    train_step: Callable[..., Any] | None = None
-
-
-def _model(module: Any, kinds: int, **size: bool) -> Model:
-    return Model(
-        kinds,
-        functools.partial(module.init, **size),
-        module.forward,
-        functools.partial(module.example, **size),
-        module.loss,
-        module.train_step,
-    )
-
-
-def _decode(params: Any, inputs: tuple[Any, ...]) -> Any:
-    return gpt2.decode_step(params, *inputs)
-
-
-MODELS: dict[str, Model] = {
-    "mlp": _model(mlp, 2),
-    "resnet18-cifar": _model(resnet, 9, cifar=True),
-    "resnet18": _model(resnet, 9),
-    "unet": _model(unet, 8),
-    "convnext-tiny": _model(convnext, 9),
-    "vit-s16": _model(vit, 3),
-    "bert-base": _model(bert, 2),
-    "gpt2": _model(gpt2, 2),
-    "gpt2-decode": Model(4, gpt2.init, _decode, lambda small: (gpt2.cache_example(small), None)),
-    "llama-110m": _model(llama, 2),
-    "lstm": _model(lstm, 2),
-    "gru": _model(gru, 2),
-    "mixer-s16": _model(mixer, 3),
-    "diffusion": _model(diffusion, 8),
-}
-
-
-def _structs(specs: Any) -> Any:
-    return jax.tree.map(lambda s: s.struct, specs, is_leaf=lambda s: isinstance(s, common.Spec))
-
-
-def _samples(specs: Any) -> Any:
-    random = np.random.default_rng(1)
-    is_spec = lambda s: isinstance(s, common.Spec)  # noqa: E731
-    return jax.tree.map(lambda s: s.sample(random), specs, is_leaf=is_spec)
 
 
 # ---------------------------------------------------------------------------- planning
@@ -148,33 +69,13 @@ def _host_parts(module: str) -> int:
     return parts
 
 
-# ---------------------------------------------------------------------------- parity
-
-
-def _run(function: Callable[..., Any], arguments: Any, platform: str) -> np.ndarray:
-    """Returns all results as one float64 vector."""
-    device = jax.devices(platform)[0]
-    with jax.default_device(device):
-        results = jax.jit(function)(*jax.device_put(arguments, device))
-    leaves = [np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(results)]
-    return np.concatenate(leaves)
-
-
-def distance(function: Callable[..., Any], *arguments: Any) -> float:
-    """Returns the relative L2 distance of `ane` in `exact` numerics from float32 on `cpu`."""
-    want = _run(function, arguments, "cpu")
-    with jax_ane.config(numerics="exact"):
-        got = _run(function, arguments, "ane")
-    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
-
-
 # ---------------------------------------------------------------------------- table
 
 
 def rows(name: str, model: Model, small: bool, parity: bool) -> list[dict[str, Any]]:
     """Returns the rows of one model: its forward pass and its training step."""
     params = model.init(None, small=small)
-    inputs, targets = (_structs(s) for s in model.example(small=small))
+    inputs, targets = (structs(s) for s in model.example(small=small))
     row = {"name": name, "pass": "forward", **plan(model.forward, (params, inputs))}
     row |= {"most_programs": model.kinds, "least_share": FORWARD_SHARE}
     found = [row]
@@ -186,7 +87,7 @@ def rows(name: str, model: Model, small: bool, parity: bool) -> list[dict[str, A
         found.append(row)
     if parity:
         held = model.init(0, small=small)
-        x, y = (_samples(s) for s in model.example(small=small))
+        x, y = (samples(s) for s in model.example(small=small))
         found[0] |= {"distance": distance(model.forward, held, x), "most_distance": OUTPUT_DISTANCE}
         if model.loss is not None:
             gap = distance(jax.grad(model.loss), held, x, y)

@@ -30,6 +30,7 @@ from jaxlib.mlir.dialects import stablehlo
 from jax_ane import _engine as start_flags
 from jax_ane import _jax_internals as internals
 from jax_ane import _native
+from jax_ane import _protobuf as protobuf
 from jax_ane._device_assignment import assigned_ids
 
 logger = logging.getLogger("jax_ane")
@@ -43,6 +44,12 @@ _TYPE_NAMES: tuple[str | None, ...] = (
     "int1", "uint1",
 )  # fmt: skip
 _TOKEN = 23
+
+# Field numbers of XLA's messages: HloModuleProto.host_program_shape, the two fields of
+# HloModuleProtoWithConfig, and HloModuleConfigProto.entry_computation_layout.
+_PROGRAM_SHAPE = 4
+_PROTO, _CONFIG = 1, 2
+_CONFIG_LAYOUT = 1
 
 # PJRT_Buffer_Type of each MLIR element type.
 _MLIR_TYPES: dict[str, int] = {
@@ -151,6 +158,7 @@ def parse_module(program: bytes) -> ir.Module:
         ValueError: the bytes hold no module.
     """
     context = internals.make_ir_context()
+    context.allow_unregistered_dialects = True
     with context:
         try:
             return stablehlo.deserialize_portable_artifact(context, program)
@@ -261,8 +269,18 @@ class HostExecutable:
         return [[output[i] for output in by_output] for i in range(len(self.devices))]
 
     def optimized_program(self) -> tuple[str, bytes]:
-        """Returns the format and the bytes of the program that XLA:CPU runs."""
-        return "mlir", self._compiled.host_module
+        """Returns the format and the bytes of the program that XLA:CPU runs.
+
+        JAX reads it back at every compilation, for the layouts of the results. On one device that
+        is what XLA:CPU made of it, which is read much more quickly than StableHLO; on several, the
+        module as it was before the partitioner changed its shapes.
+        """
+        proto = internals.hlo_proto(self._inner) if len(self.devices) == 1 else None
+        if proto is None:
+            return "mlir", self._compiled.host_module
+        shape = protobuf.field(proto, _PROGRAM_SHAPE)
+        config = protobuf.message((_CONFIG_LAYOUT, shape))
+        return "hlo_with_config", protobuf.message((_PROTO, proto), (_CONFIG, config))
 
     def publish(self, fingerprint: str) -> None:
         """Lets `compiled.as_text()` find this program by the fingerprint that C++ gave it."""
@@ -303,10 +321,10 @@ def compile(program: bytes, options: bytes) -> HostExecutable:
     start = time.perf_counter()
     owner = engine()
     parsed = internals.parse_compile_options(options)
-    module = parse_module(program)
+    module = parse_module(program)  # which the compiler then consumes
     signature = read_signature(module)
     ids = [i for row in assigned_ids(parsed.device_assignment) for i in row]
-    compiled = _compile_for_ane(program, len(ids))
+    compiled = _compile_for_ane(program, len(ids), module)
     host_module, callbacks = _bind_callbacks(compiled.host_module)
     devices = internals.device_list([owner.devices[i] for i in ids])
     if callbacks:
@@ -337,11 +355,11 @@ def _compiler() -> Any:
     return module if hasattr(module, "compile") else None
 
 
-def _compile_for_ane(program: bytes, num_devices: int) -> Any:
+def _compile_for_ane(program: bytes, num_devices: int, module: ir.Module) -> Any:
     compiler = _compiler()
     if compiler is None:
         return CompiledModule(program)
-    return compiler.compile(program, num_devices)
+    return compiler.compile(program, num_devices, module=module)
 
 
 def _bind_callbacks(host_module: bytes) -> tuple[bytes | ir.Module, list[Any]]:

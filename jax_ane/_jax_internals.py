@@ -43,6 +43,7 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jaxlib._jax", "batched_device_put", "the device"),
     ("jaxlib._jax", "buffer_to_dlpack_managed_tensor", "reads without a copy"),
     ("jaxlib._jax", "DeviceList", "the device"),
+    ("jaxlib._hlo", "HloModule.as_serialized_hlo_module_proto", "quick reading of a program"),
     ("jaxlib._jax", "ExecuteResults.consume_with_handlers", "the device"),
     (
         "jaxlib._jax",
@@ -229,6 +230,20 @@ def make_inner_client(num_devices: int) -> Any:
 def parse_compile_options(options: bytes) -> Any:
     """Returns the CompileOptions that JAX serialised."""
     return _require("jaxlib.xla_client", "CompileOptions.ParseFromString")(options)
+
+
+def hlo_proto(executable: Any) -> bytes | None:
+    """Returns what XLA made of a program for one device, as a serialised HloModuleProto.
+
+    None where this jaxlib does not give it.
+    """
+    serialise = _hlo_serialiser()
+    return None if serialise is None else serialise(executable.hlo_modules()[0])
+
+
+@functools.cache
+def _hlo_serialiser() -> Callable[[Any], bytes] | None:
+    return _optional("jaxlib._hlo", "HloModule.as_serialized_hlo_module_proto")
 
 
 def device_list(devices: Sequence[Any]) -> Any:

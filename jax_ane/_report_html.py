@@ -92,6 +92,7 @@ def _summary(placement: Placement) -> str:
         f"{100 * placement.ane_flop_fraction:.2f} % of {placement.total_flops:,} FLOPs on the ANE "
         f"in {len(placement.programs)} program(s), chip {html.escape(placement.chip)}, "
         f"{html.escape(placement.numerics)} numerics"
+        + (f"; estimated {placement.estimate}" if placement.programs else "")
     )
 
 
@@ -138,7 +139,8 @@ def _programs(placement: Placement) -> Iterable[str]:
     for program in placement.programs:
         title = (
             f"{program.name}: {program.op_count} MIL ops, {program.flops:,} FLOPs, called "
-            f"{placement.calls[program.name]}x, from {program.location}"
+            f"{placement.calls[program.name]}x, from {program.location}; estimated "
+            f"{program.estimate} on {placement.chip}"
         )
         yield (
             f'<details id="{program.name}"><summary>{html.escape(title)}</summary>'

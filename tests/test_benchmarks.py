@@ -58,3 +58,58 @@ def test_explain_takes_a_model_of_the_table(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 program(s)" in done.stdout
     assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_pass_table_shows_what_a_pass_does(tmp_path):
+    """One softmax in the forward pass of a small decoder, two variants of its programs."""
+    done = run(
+        tmp_path, BENCHMARKS / "passes.py", "--only=gpt2-decode", "--pass=raise_softmax",
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *table, data = done.stdout.splitlines()
+    effects = json.loads(data)
+    assert {e["name"] for e in effects} == {"raise_softmax"}  # no gradient in this model
+    (effect,) = effects
+    assert effect["plan"]["mil_ops"] < effect["without"]["mil_ops"]
+    assert effect["plan"]["estimate_s"] < effect["without"]["estimate_s"]
+    assert 0 < effect["distance"] < 5e-3
+    assert effect["distance"] == effect["distance_without"]  # the same bits
+    assert effect["time_ratio"] > 0
+    rows = {line.split("|")[1].strip(): line for line in table[2:]}
+    assert set(rows) == {"`raise_softmax`", "`raise_softmax_gradient`"}
+    assert (
+        f"{effect['plan']['mil_ops']} → {effect['without']['mil_ops']}" in rows["`raise_softmax`"]
+    )
+    assert rows["`raise_softmax_gradient`"].startswith("| `raise_softmax_gradient` | 0 |")
+
+
+def test_the_pass_table_has_every_pass():
+    done = run(
+        BENCHMARKS, "-c",
+        "import passes; from jax_ane.compiler import passes as ours, scaling; "
+        "assert passes.NAMES == (*(p.name for p in ours.PIPELINE), scaling.NAME)",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_means_of_the_pass_table():
+    """Ratios are averaged by their logarithms, and the model that stands out is named."""
+    code = """
+import math
+from passes import Effect, Plan, line, row
+plan = lambda ops: Plan({"a": 1}, ops, 1e-3)
+made = [
+    Effect("m", "outputs", "p", plan(10), plan(20), 1e-3, 4e-3, 2.0),
+    Effect("n", "outputs", "p", plan(1), plan(2), 1e-3, 1e-3, 0.5),
+    Effect("n", "gradients", "q", plan(1), plan(2), 1e-3, 1e-3, 1.0),
+]
+values = row("p", made)
+assert values["models"] == ["m", "n"] and values["mil_ops"] == (11, 22)
+assert math.isclose(values["outputs"]["mean"], 2.0) and values["outputs"]["model"] == "m"
+assert values["gradients"] is None and math.isclose(values["time_ratio"], 1.0)
+assert line(values) == "| `p` | 2 | 11 → 22 | 2 → 2 | 2.00 → 2.00 | 2 (4 m) |  | 1.000 |"
+assert line(row("r", made)) == "| `r` | 0 | | | | | | |"
+"""
+    done = run(BENCHMARKS, "-c", code)
+    assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import doctest
 import html.parser
 import importlib
@@ -166,6 +167,30 @@ def test_text_has_a_row_for_each_place_and_reason(report):
     assert f"script.py:{line_of('product')} in layer" in text
     for program in report.programs:
         assert f"{program.name}: {program.op_count} MIL ops" in text
+
+
+def test_every_form_says_what_the_calls_would_take(report):
+    """The parts of each program, and their sum over calls, in text, data and HTML."""
+    programs = report.programs
+    calls = report.placement.calls
+    whole = report.placement.estimate
+    assert whole.total_s == pytest.approx(sum(p.estimate.total_s * calls[p.name] for p in programs))
+    assert all(min(dataclasses.astuple(p.estimate)) > 0 for p in programs)
+    text, page, held = report.to_text(), report.to_html(), report.to_dict()
+    assert f"estimated {whole} on M4" in text
+    assert f"estimated {whole}" in page
+    assert held["estimate"]["total_s"] == whole.total_s
+    for program, row in zip(programs, held["programs"], strict=True):
+        assert text.count(f"estimated {program.estimate} on M4") >= 1
+        assert f"estimated {program.estimate} on M4" in page
+        assert row["estimate"]["engine_s"] == program.estimate.engine_s
+
+
+def test_a_program_of_the_host_alone_has_no_estimate():
+    report = jax_ane.explain(lambda x: x + 1, np.ones(3, np.float32))
+    assert not report.programs
+    assert "estimated" not in report.to_text() + report.to_html()
+    assert report.placement.estimate.total_s == 0
 
 
 def test_dict_survives_json(report):

@@ -10,9 +10,21 @@ import dataclasses
 import time
 from typing import Any
 
+from jaxlib.mlir import ir
+
 from jax_ane import _counters
 from jax_ane import _jax_internals as internals
-from jax_ane.compiler import dump, frontend, hostmodule, partition, placement, programs, strictness
+from jax_ane.compiler import (
+    collector,
+    dump,
+    frontend,
+    hostmodule,
+    partition,
+    placement,
+    programs,
+    residuals,
+    strictness,
+)
 from jax_ane.compiler.placement import Placement
 from jax_ane.compiler.programs import AneProgram, Settings
 
@@ -45,13 +57,20 @@ class Compiled:
         return self.placement.to_text(mil=True)
 
 
-def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Compiled:
+@collector.paused()
+def compile(
+    program: bytes | str,
+    num_devices: int = 1,
+    load: bool = True,
+    module: ir.Module | None = None,
+) -> Compiled:
     """Compiles a program.
 
     Args:
         program: a StableHLO portable artifact, MLIR bytecode or text.
         num_devices: over how many devices one call runs.
         load: load the ANE programs; False only analyses (for reports).
+        module: the program, where the caller has parsed it already; it is changed.
 
     Returns:
         The compiled program.
@@ -60,14 +79,15 @@ def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Co
         ValueError: the bytes are not a program.
     """
     start = time.perf_counter()
-    module = frontend.parse(program)
+    module = module or frontend.parse(program)
     settings = Settings.current(internals.take_flags(module))
-    frontend.normalise(module)
-    blocks = frontend.code_blocks(module)
-    plans = [
-        partition.plan_block(b, settings.placement, settings.chip, num_devices > 1) for b in blocks
-    ]
-    built = [_build_programs(plan, settings) for plan in plans]
+    planned = _plan(module, settings, num_devices > 1, rewriting=True)
+    if planned is None:
+        module = frontend.parse(program)
+        internals.take_flags(module)
+        planned = _plan(module, settings, num_devices > 1, rewriting=False)
+    assert planned is not None
+    plans, built = planned
     result = placement.describe(plans, built, settings, for_report=not load)
     if load:
         strictness.apply(result, settings.strict)
@@ -86,6 +106,27 @@ def compile(program: bytes | str, num_devices: int = 1, load: bool = True) -> Co
     if settings.dump_dir:
         dump.write(settings.dump_dir, program, module, result, settings)
     return Compiled(host_module, result, [p.handle for group in built for p in group.values()])
+
+
+def _plan(
+    module: ir.Module, settings: Settings, is_sharded: bool, rewriting: bool
+) -> tuple[list[partition.Plan], list[dict[int, AneProgram]]] | None:
+    """Returns each block's plan and programs.
+
+    None where an op that was rewritten for the ANE is on the host after all: its float32 results
+    would be others than XLA:CPU's.
+    """
+    frontend.normalise(module)
+    blocks = frontend.code_blocks(module)
+    rewriting &= not is_sharded and settings.placement != "host"
+    rewriting &= residuals.NAME not in settings.disabled_passes
+    changed = [residuals.rewrite(b, settings.chip) if rewriting else [] for b in blocks]
+    plans = [partition.plan_block(b, settings.placement, settings.chip, is_sharded) for b in blocks]
+    built = [_build_programs(plan, settings) for plan in plans]
+    for plan, ops in zip(plans, changed, strict=True):
+        if any(op.index not in plan.cluster_of for op in ops):
+            return None
+    return plans, built
 
 
 def _build_programs(plan: partition.Plan, settings: Settings) -> dict[int, AneProgram]:

@@ -101,4 +101,4 @@ class _Reader:
         source = self.producer_part.get(value.index, target)
         if source != target and value.type is not None:
             sources = self.found[target].sources
-            sources[source] = sources.get(source, 0) + flops.tensor_bytes(value.type)
+            sources[source] = sources.get(source, 0) + value.type.bytes

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from jax_ane.compiler import optable
-from jax_ane.compiler.graph import Op, TensorType
+from jax_ane.compiler.graph import Op
 from jax_ane.compiler.lower.conv import conv_spec
 from jax_ane.compiler.lower.dot import dot_dimensions
 from jax_ane.compiler.optable import Kind
@@ -18,6 +18,12 @@ _FREE = frozenset(
 
 def count(op: Op) -> int:
     """Returns the FLOPs of one op; 0 for ops that only move data or are not counted."""
+    if op.flops is None:
+        op.flops = _count(op)
+    return op.flops
+
+
+def _count(op: Op) -> int:
     if not op.results or op.results[0].type is None:
         return 0
     name = op.name.removeprefix("stablehlo.")
@@ -44,12 +50,4 @@ def count(op: Op) -> int:
 
 def moved_bytes(op: Op) -> int:
     """Returns the bytes an op reads and writes, each tensor once, in its own dtype."""
-    return sum(tensor_bytes(v.type) for v in (*op.operands, *op.results) if v.type is not None)
-
-
-def tensor_bytes(type_: TensorType) -> int:
-    digits = "".join(c for c in type_.dtype if c.isdigit())[:3]
-    bits = int(digits) if digits and not type_.dtype.startswith("f8") else 8
-    if type_.dtype == "i1":
-        bits = 8
-    return type_.size * max(bits, 8) // 8
+    return sum(v.type.bytes for v in (*op.operands, *op.results) if v.type is not None)

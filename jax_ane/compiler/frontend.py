@@ -196,6 +196,7 @@ def _calls(op: ir.Operation) -> Iterator[ir.Operation]:
 def code_blocks(module: ir.Module) -> list[graph.Block]:
     """Returns every block that may hold clusters, main's first."""
     blocks: list[graph.Block] = []
+    reader = graph.Reader()
     decomposition_names = set(_decompositions(module.operation))
     for op in module.body.operations:
         op = op.operation
@@ -205,7 +206,7 @@ def code_blocks(module: ir.Module) -> list[graph.Block]:
         if name in decomposition_names:
             continue  # the body of a composite: its caller decides as a whole
         for block in op.regions[0].blocks:
-            _collect(block, name, "", blocks)
+            _collect(block, name, "", blocks, reader)
     blocks.sort(key=lambda block: block.path != "main")
     return blocks
 
@@ -220,8 +221,10 @@ def _decompositions(op: ir.Operation) -> Iterator[str]:
                 yield from _decompositions(inner)
 
 
-def _collect(block: ir.Block, path: str, place: str, blocks: list[graph.Block]) -> None:
-    blocks.append(graph.build_block(block, path, place))
+def _collect(
+    block: ir.Block, path: str, place: str, blocks: list[graph.Block], reader: graph.Reader
+) -> None:
+    blocks.append(graph.build_block(block, path, place, reader))
     known.evaluate(blocks[-1])  # before inner blocks are read: they may use what it takes out
     for index, op in enumerate(block.operations):
         op = op.operation
@@ -230,7 +233,7 @@ def _collect(block: ir.Block, path: str, place: str, blocks: list[graph.Block]) 
         for number, region in enumerate(op.regions):
             for inner in region.blocks:
                 label = f"{path}/{op.name.removeprefix('stablehlo.')}{index}.{number}"
-                _collect(inner, label, graph.place_of(op) or place, blocks)
+                _collect(inner, label, graph.place_of(op) or place, blocks, reader)
 
 
 def serialise(module: ir.Module) -> bytes:

@@ -23,10 +23,14 @@ class TensorType:
 
     shape: tuple[int, ...]
     dtype: str
+    # Elements, and bytes of the dense array, one a mask's element: asked for again and again.
+    size: int = dataclasses.field(init=False, compare=False, repr=False)
+    bytes: int = dataclasses.field(init=False, compare=False, repr=False)
 
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
+    def __post_init__(self) -> None:
+        size = math.prod(self.shape)
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "bytes", size * _element_bytes(self.dtype))
 
     @property
     def is_float(self) -> bool:
@@ -34,6 +38,13 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@lru_cache
+def _element_bytes(dtype: str) -> int:
+    digits = "".join(c for c in dtype if c.isdigit())[:3]
+    bits = int(digits) if digits and not dtype.startswith("f8") else 8
+    return 1 if dtype == "i1" else max(bits, 8) // 8
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -64,6 +75,8 @@ class Op:
     results: list[Value]
     mlir: ir.Operation
     place: str = ""  # what `jax_ane.place` asked for: "host", "ane" or nothing
+    reader: Reader | None = None  # of the op's module
+    flops: int | None = None  # once `flops.count` has counted them
 
     def attr(self, name: str) -> Any:
         """Returns the MLIR attribute `name`, or None."""
@@ -76,7 +89,15 @@ class Op:
 
     @cached_property
     def location(self) -> Location:
-        return parse_location(str(self.mlir.location))
+        return (self.reader or Reader()).location(self.mlir.location)
+
+    @cached_property
+    def has_effect(self) -> bool:
+        """Whether the op must keep its place among others with an effect."""
+        attribute = self.attr("has_side_effect")
+        return (attribute is not None and bool(attribute)) or any(
+            value.type is None for value in (*self.operands, *self.results)
+        )
 
     @property
     def type(self) -> TensorType:
@@ -135,6 +156,27 @@ def parse_location(text: str) -> Location:
     return (own or frames or [Location()])[0]
 
 
+class Reader:
+    """Reads types and locations of one module, each distinct one once: printing them is slow."""
+
+    def __init__(self) -> None:
+        self._types: dict[ir.Type, TensorType | None] = {}
+        self._locations: dict[ir.Attribute, Location] = {}
+
+    def type(self, mlir: ir.Type) -> TensorType | None:
+        """Returns what `tensor_type` returns."""
+        if mlir not in self._types:
+            self._types[mlir] = tensor_type(mlir)
+        return self._types[mlir]
+
+    def location(self, mlir: ir.Location) -> Location:
+        """Returns what `parse_location` makes of a location's text."""
+        key = mlir.attr
+        if key not in self._locations:
+            self._locations[key] = parse_location(str(mlir))
+        return self._locations[key]
+
+
 # The frontend attribute by which `jax_ane.place` marks the ops that are traced inside it.
 PLACE_ATTRIBUTE = "jax_ane_place"
 
@@ -147,15 +189,24 @@ def place_of(op: ir.Operation) -> str:
     return attributes[PLACE_ATTRIBUTE].value
 
 
-def build_block(block: ir.Block, path: str, place: str = "") -> Block:
-    """Reads one MLIR block into records; `place` holds for ops that have none of their own."""
+def build_block(block: ir.Block, path: str, place: str = "", reader: Reader | None = None) -> Block:
+    """Reads one MLIR block into records.
+
+    Args:
+        block: the block.
+        path: its name in reports.
+        place: holds for ops that have none of their own.
+        reader: of the block's module.
+    """
+    reader = reader or Reader()
     values: dict[ir.Value, Value] = {}
     ops: list[Op] = []
 
     def value_of(mlir: ir.Value) -> Value:
-        if mlir not in values:
-            values[mlir] = Value(len(values), tensor_type(mlir.type), mlir)
-        return values[mlir]
+        value = values.get(mlir)
+        if value is None:
+            value = values[mlir] = Value(len(values), reader.type(mlir.type), mlir)
+        return value
 
     arguments = [value_of(argument) for argument in block.arguments]
     returned: list[Value] = []
@@ -169,7 +220,7 @@ def build_block(block: ir.Block, path: str, place: str = "") -> Block:
         if mlir.regions:
             operands += [value_of(v) for v in _captured(mlir)]
         results = [value_of(v) for v in mlir.results]
-        op = Op(position, mlir.name, operands, results, mlir, place_of(mlir) or place)
+        op = Op(position, mlir.name, operands, results, mlir, place_of(mlir) or place, reader)
         for result in op.results:
             result.producer = op
         for operand in dict.fromkeys(operands):

@@ -136,7 +136,7 @@ def schedule(plan: Plan) -> list[Op | Cluster]:
         for operand in op.operands:
             if operand.producer is not None:
                 needs.add(id(unit_of[operand.producer.index]))
-        if _has_effect(op):
+        if op.has_effect:
             if last_effect is not None:
                 needs.add(last_effect)
             last_effect = key
@@ -258,13 +258,6 @@ def _overflows(array: np.ndarray) -> bool:
 # ---------------------------------------------------------------------------- clusters
 
 
-def _has_effect(op: Op) -> bool:
-    attribute = op.attr("has_side_effect")
-    return (attribute is not None and bool(attribute)) or any(
-        v.type is None for v in (*op.operands, *op.results)
-    )
-
-
 def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
     levels = [0] * len(block.ops)
     effect_level = 0
@@ -277,7 +270,7 @@ def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
                 continue
             same = (producer.index in on_ane) == kind
             level = max(level, levels[producer.index] + (0 if same else 1))
-        if _has_effect(op):
+        if op.has_effect:
             level = effect_level = max(level, effect_level)
         levels[op.index] = level
     _sink(block, on_ane, levels)

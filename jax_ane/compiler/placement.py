@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jax_ane.compiler import dataflow, flops
+from jax_ane.compiler import cost, dataflow, flops
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location
 from jax_ane.compiler.hazards import Hazard
@@ -77,6 +77,14 @@ class Placement:
         return self.ane_flops / self.total_flops if self.total_flops else 0.0
 
     @property
+    def estimate(self) -> cost.Estimate:
+        """What the programs' calls take on the chip together, each loop's body once."""
+        return sum(
+            (program.estimate * self.calls[program.name] for program in self.programs),
+            cost.Estimate(),
+        )
+
+    @property
     def hazards(self) -> list[Hazard]:
         """All programs' findings, each once."""
         return list(dict.fromkeys(h for program in self.programs for h in program.hazards))
@@ -86,6 +94,7 @@ class Placement:
         lines = [
             f"ANE {100 * self.ane_flop_fraction:.2f} % of {self.total_flops:,} FLOPs in "
             f"{len(self.programs)} program(s), chip {self.chip}, {self.numerics} numerics",
+            *([f"estimated {self.estimate} on {self.chip}"] if self.programs else []),
             "",
             f"{'place':5} {'count':>5} {'FLOPs':>14}  {'op':24} {'where':44} why",
         ]
@@ -95,7 +104,7 @@ class Placement:
             lines += ["", "fp16 hazards"]
             lines += [f"{'note' if h.is_note else 'warn':5} {h}" for h in self.hazards]
         for program in self.programs:
-            lines += ["", _program_line(program, self.calls[program.name])]
+            lines += ["", _program_line(program, self.calls[program.name], self.chip)]
             if mil:
                 lines.append(program.text)
         return "\n".join(lines) + "\n"
@@ -125,6 +134,7 @@ class Placement:
             "ane_flops": self.ane_flops,
             "total_flops": self.total_flops,
             "compile_seconds": self.compile_seconds,
+            "estimate": self.estimate.to_dict(),
             "ops": [op.to_dict() for op in self.ops],
             "hazards": [hazard.to_dict() for hazard in self.hazards],
             "parts": [part.to_dict() for part in self.parts],
@@ -135,6 +145,7 @@ class Placement:
                     "calls": self.calls[p.name],
                     "flops": p.flops,
                     "mil_ops": p.op_count,
+                    "estimate": p.estimate.to_dict(),
                     "inputs": [str(t) for t in p.inputs],
                     "outputs": [str(t) for t in p.outputs],
                     "file": p.location.file,
@@ -156,7 +167,7 @@ def _short(where: str, width: int = 44) -> str:
     return where if len(where) <= width else "..." + where[-(width - 3) :]
 
 
-def _program_line(program: AneProgram, calls: int) -> str:
+def _program_line(program: AneProgram, calls: int, chip: str) -> str:
     inputs = ", ".join(map(str, program.inputs))
     outputs = ", ".join(map(str, program.outputs))
     if program.scaling.inputs:
@@ -166,7 +177,8 @@ def _program_line(program: AneProgram, calls: int) -> str:
         outputs += f"outputs {_positions(program.scaling.outputs)}"
     return (
         f"{program.name}: {program.op_count} MIL ops, {program.flops:,} FLOPs, called {calls}x, "
-        f"from {program.location}\n  ({inputs})\n  -> ({outputs})"
+        f"from {program.location}\n  estimated {program.estimate} on {chip}\n"
+        f"  ({inputs})\n  -> ({outputs})"
     )
 
 

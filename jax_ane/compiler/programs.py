@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jax_ane import _chips, _counters
-from jax_ane.compiler import flops, hazards, lower, mil, mil_text, optable, passes, scaling
+from jax_ane.compiler import cost, flops, hazards, lower, mil, mil_text, optable, passes, scaling
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location, TensorType, Value
 from jax_ane.compiler.optable import Kind
@@ -54,7 +54,8 @@ class AneProgram:
     """One ANE program: what the device gets, and what it is to its caller.
 
     `inputs` and `outputs` are the StableHLO types at the border, in the custom call's order;
-    `pass_statistics` has each enabled pass's number of changes.
+    `pass_statistics` has each enabled pass's number of changes; `estimate` is of one call on the
+    chip, arguments of the program (weights) taken as unchanged since the last.
     """
 
     fingerprint: str
@@ -67,6 +68,7 @@ class AneProgram:
     lowered_op_count: int  # before the passes
     location: Location
     pass_statistics: dict[str, int]
+    estimate: cost.Estimate
     hazards: tuple[hazards.Hazard, ...] = ()
     scaling: scaling.Scaling = scaling.NOTHING
     handle: Any = None  # _native.Program once loaded
@@ -140,7 +142,8 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
     program = context.finish()
     lowered_op_count = _op_count(program)
     statistics = passes.run(program, disabled_passes, settings.validate_ir)
-    scaled = _scaling(cluster, program, settings)
+    computed = {i for i, value in enumerate(cluster.inputs) if _is_computed(value)}
+    scaled = _scaling(program, computed, settings)
     mil.verify(program)
     printed = mil_text.to_text(program)
     try:
@@ -160,6 +163,9 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
         lowered_op_count=lowered_op_count,
         location=cluster.ops[0].location,
         pass_statistics=statistics,
+        estimate=cost.estimate(
+            program, _chips.load(settings.chip), set(range(len(cluster.inputs))) - computed
+        ),
         hazards=hazards.find(program),
         scaling=scaled,
     )
@@ -179,11 +185,10 @@ def _check_legal(printed: mil_text.Printed, chip: str) -> None:
         raise Illegal(Reason(identifier, f"{message} ({statement[:120]})"))
 
 
-def _scaling(cluster: Cluster, program: mil.Program, settings: Settings) -> scaling.Scaling:
+def _scaling(program: mil.Program, computed: set[int], settings: Settings) -> scaling.Scaling:
     """Returns which inputs are scaled at each call. Never weights: they keep their images."""
     if scaling.NAME in settings.disabled_passes:
         return scaling.NOTHING
-    computed = {i for i, value in enumerate(cluster.inputs) if _is_computed(value)}
     return scaling.find(program, computed)
 
 

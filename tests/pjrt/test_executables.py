@@ -78,7 +78,7 @@ def test_program_with_callback_is_not_serialised(ane):
     ids=lambda v: type(v).__name__ if isinstance(v, Exception) else v,
 )
 def test_compiler_error_reaches_the_user_whole(ane, monkeypatch, error, code):
-    def fail(program, options):
+    def fail(program, num_devices, module):
         raise error
 
     monkeypatch.setattr(_host, "_compile_for_ane", fail)
@@ -97,7 +97,7 @@ def test_xla_error_keeps_its_code_and_text(ane):
 
 
 def test_compiler_answer_is_shown(ane, monkeypatch):
-    def answer(program, options):
+    def answer(program, num_devices, module):
         return _host.CompiledModule(
             program, text="placements and MIL", flops=12345.0, bytes_accessed=99.0
         )

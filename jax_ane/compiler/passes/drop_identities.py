@@ -5,8 +5,9 @@ before:  v1 = reshape(x = a, shape = [2, 8]); v2 = reshape(x = v1, shape = [16])
 after:   v2 = reshape(x = a, shape = [16])
 
 Also: reshape or transpose to the same order, `mul` by 1, `add` of or `sub` of 0, `real_div` by 1, a
-whole `slice_by_size`, a `not_equal(select(mask, 1, 0), 0)` back to the mask. An output stays the
-result of an op of its own: the chip's compiler crashes on a program that returns its input.
+whole `slice_by_size`, reductions over axes of 1, a `not_equal(select(mask, 1, 0), 0)` back to the
+mask. An output stays the result of an op of its own: the chip's compiler crashes on a program that
+returns its input.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jax_ane.compiler import mil
 from jax_ane.compiler.passes.rewrite import replace_values
 
 _NEUTRAL = {"mul": 1.0, "real_div": 1.0, "add": 0.0, "sub": 0.0}
+_REDUCTIONS = mil.REDUCTIONS - {"reduce_sum_square"}
 _COMMUTES = frozenset({"mul", "add"})
 
 
@@ -69,6 +71,8 @@ def _same_value(op: mil.Op) -> mil.Value | None:
     if op.opcode == "transpose" and op.params["perm"] == tuple(range(len(x.shape))):
         return x
     if op.opcode == "slice_by_size" and tuple(op.params["size"]) == x.shape:
+        return x
+    if op.opcode in _REDUCTIONS and x.shape == op.result.shape:
         return x
     if op.opcode in _NEUTRAL:
         y = op.inputs["y"]

@@ -91,3 +91,21 @@ def test_two_outputs_do_not_become_one():
     program = finish(builder, y, z)
     drop_identities(program)
     assert program.outputs[0] is not program.outputs[1]
+
+
+def test_drops_reductions_over_axes_of_one():
+    builder, x = build((4, 1, 8))
+    y = builder.op("reduce_sum", {"x": x}, axes=(1,), keep_dims=True)
+    z = builder.op("reduce_max", {"x": y}, axes=(1,), keep_dims=True)
+    program = finish(builder, builder.op("exp", {"x": z}))
+    assert drop_identities(program) == 2
+    assert program.outputs[0].op.inputs["x"] is x
+
+
+def test_keeps_reductions_that_change_values_or_shapes():
+    builder, x = build((4, 1, 8))
+    squares = builder.op("reduce_sum_square", {"x": x}, axes=(1,), keep_dims=True)
+    total = builder.op("reduce_sum", {"x": x}, axes=(2,), keep_dims=True)
+    flat = builder.op("reduce_sum", {"x": x}, axes=(1,), keep_dims=False)
+    program = finish(builder, squares, total, flat)
+    assert drop_identities(program) == 0

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one call of a MIL program would take on a chip: an estimate in three parts.
+
+    T = call + bytes across the border / copy rate + engine time
+
+The form and the rates of products and convolutions are a fit to published end-to-end times
+(cost-model.md section 2; the chip files hold the numbers, each with its source): off by 1 to 6 % on
+the points it was made from, by 15 % and more on others. Inside the engine the units run one after
+another (section 1.2), so its time is a sum over ops:
+
+* `matmul`, `conv`: max(FLOP / rate, weight bytes / weight rate). A product contracting K reaches
+  the smaller of the chip's rate and its rate per output-channel group times the groups whose
+  weights fit 64 KiB; a 3x3 convolution its own rate.
+* elementwise ops, reductions, norms: passes of the planar engine over the elements, two ops of one
+  operand sharing a task (section 4); that rate is measured on M6 alone.
+* ops that only move data: bytes read and written over the DMA rate. A reshape costs nothing.
+
+Not in it: batches of small products, which collapse on some chips (section 4), clocks that sleep
+between calls, tensors too large to stay on chip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from jax_ane.compiler import mil
+
+_FP16 = 2  # bytes
+_RESIDENT = 64 * 1024  # bytes of weights that one of the 16 cores holds
+_MOST_GROUPS = 16
+_LAYER_S = 13e-9  # any op, at most (M6; cost-model.md section 1.2)
+# Above so many elements two operands no longer stream side by side (M6; section 4).
+_TWO_STREAMS = 295_000
+# Passes over the elements: ANEForge's layer norm is ten ops, a softmax five (section 4).
+_PASSES = {"softmax": 5, "layer_norm": 10}
+_DMA = frozenset({
+    "transpose", "slice_by_size", "slice_by_index", "concat", "pad", "reverse",
+})  # fmt: skip
+_FREE = frozenset({"const", "reshape", "identity", "cast"})
+_MOVES = frozenset({"reshape", "transpose", "cast"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds of one call: of any call at all, of copies at the border, of the engine."""
+
+    call_s: float = 0.0
+    copies_s: float = 0.0
+    engine_s: float = 0.0
+
+    @property
+    def total_s(self) -> float:
+        return self.call_s + self.copies_s + self.engine_s
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(
+            self.call_s + other.call_s,
+            self.copies_s + other.copies_s,
+            self.engine_s + other.engine_s,
+        )
+
+    def __mul__(self, calls: int) -> Estimate:
+        return Estimate(self.call_s * calls, self.copies_s * calls, self.engine_s * calls)
+
+    def __str__(self) -> str:
+        parts = (self.total_s, self.call_s, self.copies_s, self.engine_s)
+        total, call, copies, engine = (f"{1e3 * seconds:.2f}" for seconds in parts)
+        return f"{total} ms ({call} call, {copies} copies, {engine} engine)"
+
+    def to_dict(self) -> dict[str, float]:
+        return {**dataclasses.asdict(self), "total_s": self.total_s}
+
+
+def estimate(program: mil.Program, chip: Mapping[str, Any], kept: Collection[int] = ()) -> Estimate:
+    """Returns what one call of a program takes on a chip.
+
+    Args:
+        program: the program after its passes.
+        chip: the chip's file, as `_chips.load` gives it.
+        kept: positions of inputs that are the same from call to call, as weights are: they are
+            converted once, so they cost no copy, and the engine streams them at its weight rate.
+    """
+    facts = {name: fact["value"] for name, fact in chip.items() if isinstance(fact, dict)}
+    elements = sum(value.type.size for value in program.outputs)
+    elements += sum(v.type.size for i, v in enumerate(program.inputs) if i not in kept)
+    weights = {id(program.inputs[i]) for i in kept}
+    engine = _Engine(facts, weights, program.users())
+    return Estimate(
+        call_s=facts["call_ms"] / 1e3,
+        copies_s=_FP16 * elements / (facts["copy_gb_per_s"] * 1e9),
+        engine_s=sum(engine.seconds(op) for op in program.ops),
+    )
+
+
+class _Engine:
+    """Adds the ops of a program up, in order."""
+
+    def __init__(
+        self, facts: Mapping[str, float], weights: set[int], users: Mapping[int, list[mil.Op]]
+    ) -> None:
+        self._facts, self._weights, self._users = facts, weights, users
+        self._open: int | None = None  # the op, by id, whose planar task has room for one more
+
+    def seconds(self, op: mil.Op) -> float:
+        if op.opcode in _FREE:
+            return 0.0
+        return _LAYER_S + _RULES.get(op.opcode, _Engine._planar)(self, op)
+
+    def _matmul(self, op: mil.Op) -> float:
+        x, y = op.input("x"), op.input("y")
+        contracted = x.shape[-2 if op.params["transpose_x"] else -1]
+        flops = 2 * op.result.type.size * contracted
+        weights = sum(value.type.size for value in (x, y) if self._is_weight(value))
+        return self._product(flops, self._rate(contracted), weights)
+
+    def _conv(self, op: mil.Op) -> float:
+        kernel = op.input("weight").shape
+        contracted = math.prod(kernel[1:])
+        flops = 2 * op.result.type.size * contracted
+        three = tuple(kernel[2:]) == (3, 3)
+        rate = self._facts["conv3x3_tflops"] * 1e12 if three else self._rate(contracted)
+        return self._product(flops, rate, op.input("weight").type.size)
+
+    def _rate(self, contracted: int) -> float:
+        """Returns the FLOP/s of a product that adds up so many terms."""
+        fitting = max(_RESIDENT // (_FP16 * contracted), 1)
+        groups = min(_MOST_GROUPS, 2 ** (fitting.bit_length() - 1))
+        per_group = self._facts["matmul_tflops_per_ocg"]
+        return min(self._facts["matmul_tflops"], per_group * groups) * 1e12
+
+    def _product(self, flops: int, rate: float, weights: int) -> float:
+        return max(flops / rate, _FP16 * weights / (self._facts["weight_gb_per_s"] * 1e9))
+
+    def _is_weight(self, value: mil.Value) -> bool:
+        while value.op is not None and value.op.opcode in _MOVES:
+            value = value.op.input("x")
+        return value.constant is not None or id(value) in self._weights
+
+    def _moved(self, op: mil.Op) -> float:
+        read = op.result.type.size  # of a slice, what it takes
+        if op.opcode in ("concat", "pad"):
+            read = sum(value.type.size for value in op.operands())
+        elements = read + op.result.type.size
+        return _FP16 * elements / (self._facts["dma_gb_per_s"] * 1e9)
+
+    def _planar(self, op: mil.Op) -> float:
+        streams = [v for v in op.operands() if v.constant is None or v.type.size > 1]
+        elements = max(v.type.size for v in (*streams, op.result))
+        if len(streams) == 1 and self._joins(op, streams[0]):
+            return 0.0
+        rate = self._facts["planar_gelements_per_s"] * 1e9
+        tasks = max(len(streams) - 1, 1)  # at most two operands a task
+        wide = len(streams) > 1 and elements / self._facts["engines"] > _TWO_STREAMS
+        passes = tasks * (2 if wide else 1) * _PASSES.get(op.opcode, 1)
+        return passes * elements / rate + tasks * self._facts["planar_task_us"] / 1e6
+
+    def _joins(self, op: mil.Op, operand: mil.Value) -> bool:
+        """Whether an op of one operand shares the task of the op before it."""
+        before, self._open = self._open, id(op)
+        alone = len(self._users.get(id(operand), ())) == 1
+        if operand.op is not None and id(operand.op) == before and alone:
+            self._open = None
+            return op.opcode not in _PASSES
+        return False
+
+
+_RULES: dict[str, Callable[[_Engine, mil.Op], float]] = {
+    "matmul": _Engine._matmul,
+    "conv": _Engine._conv,
+    **dict.fromkeys(_DMA, _Engine._moved),
+}
