@@ -81,7 +81,8 @@ PIPELINE: tuple[Pass, ...] = (
         raise_softmax_gradient,
         "writes the gradient of a softmax in terms of its result",
         "before softmax: of which it takes the other readers away",
-        "4 ulp of the largest where the exponentials' sum is below 64; beyond, it is the exacter",
+        "4 ulp of the largest incoming gradient times weight where the exponentials' sum is below "
+        "64; beyond, it is the exacter",
         4 * 2.0**-10,
     ),
     Pass(

@@ -68,8 +68,8 @@ def test_results_stay_within_the_tolerance(rows, columns, axes, seed, scale):
     clean(on, raise_softmax_gradient)
     (y_on, r_on), (y_off, r_off) = (evaluate(p, seed=seed, scale=scale) for p in (on, off))
     np.testing.assert_array_equal(y_on, y_off)
-    # Of the gradients that come in, times y: what is subtracted may be as large as that.
-    assert_within_ulp([r_on], [r_off], 4, of=scale * float(np.abs(y_off).max()))
+    # Of a gradient that comes in (N(0, scale)) times y: what is subtracted may be as large as that.
+    assert_within_ulp([r_on], [r_off], 4, of=3 * scale * float(np.abs(y_off).max()))
 
 
 def error_of(program, columns):
@@ -150,6 +150,18 @@ def test_attention_is_trained_through_one_softmax():
     assert spelt.op_count >= program.op_count + 8
     assert spelt.estimate.engine_s > 1.15 * program.estimate.engine_s
     check_parity(jax.grad(loss), *args, tolerance=1e-2)
+
+
+def test_a_softmax_that_no_product_reads_is_left_to_this_pass():
+    """compiler/residuals.py, before programs are cut, is for attention."""
+
+    def entropy(x):
+        return (jax.nn.softmax(x) ** 2).sum()
+
+    with jax_ane.config(placement="ane"):
+        (program,) = jax_ane.explain(jax.grad(entropy), normal(8, 32)).programs
+    assert program.pass_statistics["raise_softmax_gradient"] == 1
+    assert "= softmax(" in program.text and "= exp(" not in program.text
 
 
 def test_it_stands_before_softmax():
