@@ -105,8 +105,22 @@ def test_ops_prints_the_table_of_operations(jax_ane_cli):
     lines = jax_ane_cli("ops", "--numerics").stdout.splitlines()
     assert lines[0].split() == ["name", "numerics", "chips", "bound", "evidence"]
     assert len(lines) == len(rows) + 1
-    short = jax_ane_cli("ops").stdout.splitlines()
-    assert short[0].split() == ["name", "numerics"] and len(short) == len(lines)
+
+
+def test_ops_says_where_each_operation_of_jax_runs(jax_ane_cli):
+    done = jax_ane_cli("ops", "--json")
+    assert done.returncode == 0
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert rows["dot_general"] == {
+        "name": "dot_general", "place": "ane", "kind": "heavy", "tolerance": 1e-2, "chips": "all",
+        "why": "",
+    }  # fmt: skip
+    assert rows["sort"]["place"] == "host" and rows["sort"]["why"]
+    assert rows["sine"]["chips"] and rows["sine"]["chips"] != "all"
+    assert all(row["why"] for row in rows.values() if row["place"] == "host")
+    lines = jax_ane_cli("ops").stdout.splitlines()
+    assert lines[0].split() == ["name", "place", "kind", "tolerance", "chips", "why"]
+    assert len(lines) == len(rows) + 1
 
 
 @pytest.mark.parametrize("arguments", [(), ("nonsense",), ("demo", "--epochs", "x"), ("explain",)])

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "doctor": "examine the installation; exit 1 if it is unusable",
     "info": "versions, engine, chip, instruction set, flags",
-    "ops": "the software ANE's operations, and how far their numbers can be trusted",
+    "ops": "where JAX's operations run, and how far the engine's numbers can be trusted",
     "explain": "what of a program goes on the ANE, and why the rest does not",
     "demo": "train a CNN on scanned digits on the ane device, next to the cpu",
 }

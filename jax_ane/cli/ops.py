@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`jax-ane ops`: the operations of the software ANE, and how far their numbers can be trusted.
+"""`jax-ane ops`: where JAX's operations run, and how far the engine's numbers can be trusted.
 
-`python -m jax_ane.cli.ops --write FILE` rewrites the table in a Markdown file.
+Without a flag, a row for each StableHLO operation that the compiler knows: what it is to the
+compiler, its tolerance, the chips that have it, or why it stays on the host. With `--numerics`, a
+row for each operation of the software ANE. `python -m jax_ane.cli.ops --write FILE` rewrites that
+table in a Markdown file.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-EXAMPLE = "example: jax-ane ops --numerics --json"
+EXAMPLE = "example: jax-ane ops --json"
 
 _BEGIN, _END = "<!-- begin: jax-ane ops --numerics -->", "<!-- end: jax-ane ops --numerics -->"
 
@@ -19,19 +22,46 @@ _BEGIN, _END = "<!-- begin: jax-ane ops --numerics -->", "<!-- end: jax-ane ops 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
-        "--numerics", action="store_true", help="with the evidence and the bound of each operation"
+        "--numerics",
+        action="store_true",
+        help="the software ANE's operations, with the evidence and the bound of each",
     )
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Prints a row for each operation."""
+def _operations() -> list[dict[str, object]]:
+    """Returns the software ANE's operations."""
     from jax_ane import mil
 
-    table = mil.operations()
     keys = ("name", "numerics", "chips", "bound", "evidence")
-    rows = [{key: getattr(op, key) for key in keys[: None if arguments.numerics else 2]}
-            for op in table]  # fmt: skip
+    return [{key: getattr(op, key) for key in keys} for op in mil.operations()]
+
+
+def _lowered() -> list[dict[str, object]]:
+    """Returns the compiler's table: operations of the ANE first, then those of the host."""
+    from jax_ane import _chips
+    from jax_ane.compiler import optable
+
+    rows: list[dict[str, object]] = []
+    for row in optable.TABLE.values():
+        on_ane = row.lowered and row.kind is not optable.Kind.HOST
+        having = [n for n in _chips.names() if not row.needs or _chips.load(n)[row.needs]["value"]]
+        rows.append(
+            {
+                "name": row.name.removeprefix("stablehlo."),
+                "place": "ane" if on_ane else "host",
+                "kind": row.kind.value,
+                "tolerance": row.tolerance if on_ane else None,
+                "chips": ("all" if not row.needs else " ".join(having)) if on_ane else "",
+                "why": row.reason,
+            }
+        )
+    return sorted(rows, key=lambda row: (str(row["place"]), str(row["name"])))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints a row for each operation."""
+    rows = _operations() if arguments.numerics else _lowered()
     if arguments.json:
         print(json.dumps(rows))
         return 0

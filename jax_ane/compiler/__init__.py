@@ -121,9 +121,7 @@ def _plan(
     rewriting &= not is_sharded and settings.placement != "host"
     rewriting &= residuals.NAME not in settings.disabled_passes
     changed = [residuals.rewrite(block) if rewriting else [] for block in blocks]
-    plans = [
-        partition.plan_block(b, settings.placement, settings.chip, is_sharded) for b in blocks
-    ]
+    plans = [partition.plan_block(b, settings.placement, settings.chip, is_sharded) for b in blocks]
     built = [_build_programs(plan, settings) for plan in plans]
     for plan, ops in zip(plans, changed, strict=True):
         if any(op.index not in plan.cluster_of for op in ops):
