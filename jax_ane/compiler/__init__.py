@@ -120,7 +120,7 @@ def _plan(
     blocks = frontend.code_blocks(module)
     rewriting &= not is_sharded and settings.placement != "host"
     rewriting &= residuals.NAME not in settings.disabled_passes
-    changed = [residuals.rewrite(block) if rewriting else [] for block in blocks]
+    changed = [residuals.rewrite(b, settings.chip) if rewriting else [] for b in blocks]
     plans = [partition.plan_block(b, settings.placement, settings.chip, is_sharded) for b in blocks]
     built = [_build_programs(plan, settings) for plan in plans]
     for plan, ops in zip(plans, changed, strict=True):

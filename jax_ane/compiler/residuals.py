@@ -7,7 +7,7 @@
 What `passes.raise_softmax_gradient` does inside one program, done before programs are cut: with the
 loss on the host, forward and backward pass are two, and e, s and 1 / s^2 would cross the border
 beside y. Only where y goes into a matrix product, as in attention. Operands are exchanged and what
-nobody reads then is taken out; new is at most a reshape.
+nobody reads then is taken out; no op is new.
 
 It changes float32 results by roundings, so it is for ops that go to the ANE: `compile` undoes it
 where one of them stays on the host.
@@ -27,19 +27,19 @@ NAME = "raise_softmax_gradient"  # the pass that this one goes with, on and off
 Axes = tuple[int, ...]
 
 
-def rewrite(block: Block) -> list[Op]:
-    """Rewrites in place; returns the ops whose results are rounded otherwise than before."""
+def rewrite(block: Block, chip: str) -> list[Op]:
+    """Rewrites in place, as far as the chip has the ops; returns those that now round otherwise."""
     changed: list[Op] = []
     placed: dict[int, Op] = {}  # new ops, by the index of the one that each stands before
     for op in block.ops:
         if op.name == "stablehlo.multiply":
-            changed += _rewrite(op, placed)
+            changed += _rewrite(op, placed, chip)
     if changed:
         _commit(block, placed)
     return changed
 
 
-def _rewrite(root: Op, placed: dict[int, Op]) -> list[Op]:
+def _rewrite(root: Op, placed: dict[int, Op], chip: str) -> list[Op]:
     for at in (0, 1):
         e, difference = root.operands[at], _made(root.operands[1 - at], "add")
         exponential = _made(e, "exponential")
@@ -52,7 +52,7 @@ def _rewrite(root: Op, placed: dict[int, Op]) -> list[Op]:
             g, y, weighted = found
             ops = [weighted, difference, root]
             late = y.producer is None or y.producer.index > weighted.index
-            if late or any(op.place == "host" or able.refusal(op) is not None for op in ops):
+            if late or any(op.place == "host" or able.refusal(op, chip) is not None for op in ops):
                 continue
             y = _as_it_crosses(y, weighted, placed)
             _set_operand(weighted, 0, g)

@@ -55,7 +55,7 @@ def test_the_exponentials_stay_in_their_program():
 def test_the_rewritten_module_is_sound():
     module, block = block_of(GRADIENT, Q, K, V)
     before = names(block)
-    changed = residuals.rewrite(block)
+    changed = residuals.rewrite(block, "M4")
     assert [op.name for op in changed] == [
         "stablehlo.multiply", "stablehlo.add", "stablehlo.multiply",
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def test_what_crosses_crosses_once():
 
     gradient = jax.grad(fn, argnums=(0, 1, 2))
     _, block = block_of(gradient, q, k, v)
-    assert len(residuals.rewrite(block)) == 3
+    assert len(residuals.rewrite(block, "M4")) == 3
     indices = [v.index for op in block.ops for v in op.results]
     assert len(set(indices)) == len(indices) and -1 not in indices
     programs = jax_ane.explain(gradient, q, k, v).programs
@@ -111,7 +111,7 @@ def near_misses():
 def test_near_misses_are_left_alone(fn):
     module, block = block_of(jax.grad(fn), ROWS)
     before = str(module)
-    assert residuals.rewrite(block) == []
+    assert residuals.rewrite(block, "M4") == []
     assert str(module) == before
 
 
@@ -124,7 +124,7 @@ def test_a_square_softmax_keeps_its_axis(axis):
 
     x, w = normal(16, 16), normal(16, 16)
     _, block = block_of(jax.grad(fn), x, w)
-    assert len(residuals.rewrite(block)) == 3
+    assert len(residuals.rewrite(block, "M4")) == 3
     check_parity(jax.grad(fn, argnums=(0, 1)), x, w, tolerance=1e-2)
 
 
@@ -162,7 +162,7 @@ def test_what_is_repeated_along_another_axis_is_another_formula(turned):
     text = WRONG_AXIS.format(**RIGHT | ({turned: 1 - RIGHT[turned]} if turned else {}))
     module = frontend.parse(text)
     (block,) = frontend.code_blocks(module)
-    assert len(residuals.rewrite(block)) == (0 if turned else 3)
+    assert len(residuals.rewrite(block, "M4")) == (0 if turned else 3)
 
 
 def test_an_op_that_ends_on_the_host_undoes_it(monkeypatch):
