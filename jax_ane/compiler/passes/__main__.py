@@ -11,6 +11,25 @@ after each; a dump (`JAX_ANE_DUMP_DIR`) has a `passes.txt` a program with what e
 What a chip refuses after raising is built again of primitive ops.
 """
 
+_AROUND = """# Around the programs
+
+What works before programs are cut, or at their borders, each in a module of `jax_ane/compiler`.
+
+- `scale_operands` (`scaling.py`; can be left out by name): inputs in which a program is linear are
+  scaled by a power of two on their way in, and the outputs that depend on them divided by it on
+  their way out, in float32. The scale is chosen at each call from the inputs' largest magnitude: it
+  is brought to 2^6 where it lies below 2^5 (below 2^-6 for the one computed input of a lone
+  product), and taken back by 2^4 at a time where an output overflows. Equal calls give equal bits.
+- Lifting (`lifting.py`, part of `scale_operands`): small constants on the way of such inputs are
+  raised by a power of two, which the outputs behind them take back.
+- Known values (`known.py`): what a program makes of counters and constants alone is a constant; a
+  `select` of a known condition is its operand.
+- Softmax across programs (`residuals.py`, with `raise_softmax_gradient`): a backward pass reads the
+  softmax, not its exponentials.
+- What float32 must keep (`float32.py`): updates of state, and the division by a large number with
+  which a loss's gradient begins, stay on the host.
+"""
+
 _LEFT_OUT = """# Left out
 
 Passes that were tried or counted, and do not pay. `docs/pass-effects.md` shows what the others do.
@@ -38,4 +57,4 @@ Passes that were tried or counted, and do not pay. `docs/pass-effects.md` shows 
 """
 
 if __name__ == "__main__":
-    print(f"{_HEAD}\n{passes.table()}\n{_LEFT_OUT}", end="")
+    print(f"{_HEAD}\n{passes.table()}\n{_AROUND}\n{_LEFT_OUT}", end="")
