@@ -71,9 +71,16 @@ def test_dot_general_gradients(name):
 RANK_SIX = ((2, 2, 1, 2, 3, 8), (2, 2, 1, 2, 8, 3), (((5,), (4,)), ((0, 1, 2, 3), (0, 1, 2, 3))))
 
 
-def test_dot_general_not_above_rank_five():
+def test_dot_general_above_rank_five():
+    """Axes that stay together are one."""
     lhs, rhs, numbers = RANK_SIX
-    check_exact(dot(numbers), normal(*lhs), normal(*rhs))
+    check_parity(dot(numbers), normal(*lhs), normal(*rhs))
+
+
+def test_dot_general_not_of_six_runs_of_axes():
+    """Rank 7 with every second axis contracted: no five axes spell the move."""
+    numbers = (((1, 3, 5), (0, 1, 2)), ((), ()))
+    check_exact(dot(numbers), normal(*(2,) * 7), normal(2, 2, 2, 3))
 
 
 @pytest.mark.parametrize("types", ["f16 f16", "f16 f16 f32", "f32 f32 f16", "f16 f32 f32"])
