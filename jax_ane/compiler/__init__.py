@@ -24,6 +24,7 @@ from jax_ane.compiler import (
     programs,
     residuals,
     strictness,
+    worth,
 )
 from jax_ane.compiler.placement import Placement
 from jax_ane.compiler.programs import AneProgram, Settings
@@ -123,6 +124,8 @@ def _plan(
     changed = [residuals.rewrite(b, settings.chip) if rewriting else [] for b in blocks]
     plans = [partition.plan_block(b, settings.placement, settings.chip, is_sharded) for b in blocks]
     built = [_build_programs(plan, settings) for plan in plans]
+    if settings.placement == "auto":
+        worth.drop_small(plans, built)
     for plan, ops in zip(plans, changed, strict=True):
         if any(op.index not in plan.cluster_of for op in ops):
             return None
