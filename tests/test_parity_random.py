@@ -83,9 +83,10 @@ def test_random_forms_and_gradients(make, count, op, seed):
             results.append(jax.grad(loss, argnums=(0, 1))(x, y))
         return results
 
-    ops = [record for record in jax_ane.explain(fn, *data).placement.ops if record.op == op]
+    with jax_ane.config(placement="ane"):  # they are too small to pay
+        ops = [record for record in jax_ane.explain(fn, *data).placement.ops if record.op == op]
     assert len(ops) >= 3 * count
     # Six axes in no order at all, and a gradient whose padding crops everything away.
     kept = [record.reason.code for record in ops if record.placement == "host"]
     assert set(kept) <= {"ANE001", "empty"} and len(kept) <= 0.15 * len(ops)
-    check_parity(fn, *data, placements=("auto",), tolerance=1.5e-2)
+    check_parity(fn, *data, placements=("ane",), tolerance=1.5e-2)
