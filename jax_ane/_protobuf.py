@@ -27,12 +27,12 @@ def field(data: bytes, number: int) -> bytes:
     """
     at = 0
     while at < len(data):
-        tag, at = _read_varint(data, at)
+        tag, at = read_varint(data, at)
         wire_type = tag & 7
         if wire_type == _VARINT:
-            _, at = _read_varint(data, at)
+            _, at = read_varint(data, at)
         elif wire_type == _BYTES:
-            length, at = _read_varint(data, at)
+            length, at = read_varint(data, at)
             if tag >> 3 == number:
                 return data[at : at + length]
             at += length
@@ -52,7 +52,12 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Returns the number at a byte, and where it ends.
+
+    Raises:
+        ValueError: the data end inside it.
+    """
     number = shift = 0
     while at < len(data):
         byte = data[at]

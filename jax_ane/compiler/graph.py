@@ -296,6 +296,11 @@ def constant_of(value: Value) -> np.ndarray | None:
     return dense(op.attr("value"))
 
 
+def comparison_direction(op: Op) -> str:
+    """Returns "EQ", "NE", "LT", "LE", "GT" or "GE"."""
+    return str(op.attr("comparison_direction")).split()[-1].rstrip(">")
+
+
 def passes_constant(op: Op) -> bool:
     """Says whether `op` only repeats its operand's value: a broadcast, or a harmless conversion."""
     if op.name == "stablehlo.broadcast_in_dim":

@@ -131,7 +131,7 @@ def _iota(op: Op, operands: list[Array]) -> Array:
 
 
 def _compare(op: Op, operands: list[Array]) -> Array:
-    direction = str(op.attr("comparison_direction")).split()[-1].rstrip(">")
+    direction = graph.comparison_direction(op)
     if "TOTALORDER" in str(op.attr("compare_type")):
         raise _Unknown
     return _elementwise(_COMPARISONS[direction])(op, operands)

@@ -105,17 +105,12 @@ def _pair(context: Context, op: Op) -> tuple[mil.Value, mil.Value]:
 
 @lowers("stablehlo.compare")
 def lower_compare(context: Context, op: Op) -> mil.Value:
-    direction = comparison_direction(op)
+    direction = graph.comparison_direction(op)
     if op.operands[0].tensor.dtype == "i1":
         x, y = (context.to_fp16(context.get(v)) for v in op.operands)
     else:
         x, y = _pair(context, op)
     return context.op(COMPARE[direction], {"x": x, "y": y})
-
-
-def comparison_direction(op: Op) -> str:
-    """Returns "EQ", "NE", "LT", "LE", "GT" or "GE"."""
-    return str(op.attr("comparison_direction")).split()[-1].rstrip(">")
 
 
 @lowers(*LOGICAL)
