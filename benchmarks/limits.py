@@ -15,7 +15,7 @@ import sys
 from measure import best
 from programs import matmul
 
-from jax_ane import _native
+from jax_ane import _engine, _native
 
 READ_BYTES = 512 << 20
 STREAMED = (4096, 32000)  # 262 MB of fp16 weights
@@ -24,6 +24,7 @@ BOUNDS = {"gemv": 0.85, "gemm": 0.80}
 
 def measure(seconds: float = 0.5) -> dict[str, float]:
     """Returns the machine's limits and what the two products reach, in GB/s and GFLOP/s."""
+    _engine.configure()
     bandwidth = max(_native.read_bandwidth(READ_BYTES, seconds) for _ in range(3))
     peak = max(_native.fma_peak(seconds) for _ in range(3))
     depth, width = STREAMED

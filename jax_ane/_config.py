@@ -108,7 +108,7 @@ _ROWS = (
     Flag("validate_ir", bool, False, "verify the MIL IR after every pass"),
     Flag("disable_passes", str, "", "comma-separated names of passes to leave out"),
     Flag("isa", str, "auto", "instruction set of the software ANE's kernels", "start",
-         ("auto", "scalar", "avx2", "avx512", "neon")),
+         ("auto", "scalar", "avx2", "avx512", "amx", "neon")),
     Flag("threads", int, 0, "threads of the software ANE; 0 means one a core", "start"),
     Flag("faults", str, "", "for tests: device calls that fail, are late or answer garbage",
          "start"),

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jax_ane import _native
+from jax_ane import _engine, _native
 from jax_ane._config import config
 from jax_ane._errors import AneError, MilError, UnsupportedOpError
 
@@ -136,7 +136,9 @@ def load(
         UnsupportedOpError: as for `run`.
         MilError: as for `run`.
         AneError: as for `run`.
+        ValueError: `numerics`, or one of the flags `isa` and `threads`, has a wrong value.
     """
+    _engine.configure()
     mode = config.numerics if numerics is None else numerics
     if mode not in ("exact", "fast"):
         raise ValueError(f"numerics={mode!r} is not one of the choices: exact, fast")

@@ -181,6 +181,18 @@ def test_start_flags_reach_the_engine(python):
     assert "it has started with 1" in done.stdout
 
 
+def test_start_flags_reach_mil_programs_that_run_before_any_jax_device(python):
+    code = (
+        "from jax_ane import _native, mil\n"
+        "mil.load('program(1.3)\\n{\\n    func main<ios18>(tensor<fp16, [1, 4]> x) {\\n'\n"
+        "    '        tensor<fp16, [1, 4]> y = add(x = x, y = x)[name = string(\"y\")];\\n'\n"
+        "    '    } -> (y);\\n}\\n')\n"
+        "print(_native.isa())\n"
+    )
+    done = python("-c", code, JAX_ANE_ISA="scalar")
+    assert done.stdout == "scalar\n", done.stderr
+
+
 def test_instructions_that_the_machine_has_not_are_an_error_that_names_the_flag(python):
     missing = "neon" if jax_ane.info().to_dict()["isa"] != "neon" else "avx2"
     code = (

@@ -49,7 +49,8 @@ def test_kernels_for_an_instruction_set_share_no_code():
     objects = sorted(
         path
         for path in BUILD.glob("**/*.o")
-        if path.name.endswith(("_avx2.cc.o", "_avx512.cc.o")) and others.isdisjoint(path.parents)
+        if path.name.endswith(("_avx2.cc.o", "_avx512.cc.o", "_amx.cc.o"))
+        and others.isdisjoint(path.parents)
     )
     if not objects:
         pytest.skip(f"no object files of *_avx2.cc or *_avx512.cc below {BUILD}")

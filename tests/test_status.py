@@ -98,7 +98,7 @@ def test_info_shows_versions_engine_and_flags():
     assert values["python"] == ".".join(map(str, sys.version_info[:3]))
     assert values["engine"] == "Software ANE (M4)"
     assert "macOS" in values["engine_why"] or "bridge" in values["engine_why"]
-    assert values["isa"] in ("scalar", "avx2", "avx512", "neon")
+    assert values["isa"] in ("scalar", "avx2", "avx512", "amx", "neon")
     assert values["memory"].endswith(" GiB")
     assert values["program_cache"].startswith("in memory, ")
     assert values["flags_off_default"] == {}

@@ -56,7 +56,7 @@ std::vector<Half> Gemm(const KernelTable& table, NumericsMode mode, const GemmAr
 
 std::vector<const KernelTable*> AllTables() {
     std::vector<const KernelTable*> tables;
-    for (const char* isa : {"scalar", "avx2", "avx512", "neon"}) {
+    for (const char* isa : {"scalar", "avx2", "avx512", "amx", "neon"}) {
         if (const KernelTable* table = FindKernels(isa)) tables.push_back(table);
     }
     return tables;
@@ -156,6 +156,54 @@ TEST_CASE("fast products are within float32's rounding") {
                     }
                     const double error = std::fabs(HalfToDouble(c[static_cast<size_t>(i)]) - sum);
                     REQUIRE(error <= std::fabs(sum) * 0x1p-11 + magnitude * 0x1p-20);
+                }
+            }
+        }
+    }
+}
+
+// Sizes beyond one block in every direction, and operands that are not finite here and there: what
+// they touch is as in the reference, infinity by infinity and NaN by NaN.
+TEST_CASE("fast products in many blocks agree with the reference, also where not finite") {
+    for (bool finite : {true, false}) {
+        GemmArgs g;
+        g.m = 275;
+        g.n = 301;
+        g.k = 1057;
+        auto a = RandomBits(static_cast<size_t>(g.m * g.k), 12, 0xB7FF);
+        auto b = RandomBits(static_cast<size_t>(g.k * g.n), 13, 0xB7FF);
+        if (!finite) {
+            a[static_cast<size_t>(3 * g.k + 700)] = kHalfInf;
+            a[static_cast<size_t>(270 * g.k + 1)] = 0x7E00;
+            b[static_cast<size_t>(40 * g.n + 299)] = kHalfNegInf;
+        }
+        const auto bias = RandomBits(512, 14, 0xB7FF);
+        g.bias = bias.data();
+        g.bias_kind = BiasKind::kPerColumn;
+        g.a = {a.data(), g.k, 1};
+        for (bool turned : {false, true}) {
+            std::vector<Half> other(b.size());
+            for (int64_t k = 0; k < g.k; ++k) {
+                for (int64_t j = 0; j < g.n; ++j) {
+                    other[static_cast<size_t>(j * g.k + k)] = b[static_cast<size_t>(k * g.n + j)];
+                }
+            }
+            g.b = turned ? MatrixView{other.data(), 1, g.k} : MatrixView{b.data(), g.n, 1};
+            const auto expected = Gemm(ReferenceKernels(), NumericsMode::kFast, g, 1, Packed::kNo);
+            for (const KernelTable* table : AllTables()) {
+                for (Packed packed : {Packed::kNo, Packed::kAhead}) {
+                    const auto c = Gemm(*table, NumericsMode::kFast, g, 2, packed);
+                    for (size_t i = 0; i < c.size(); ++i) {
+                        const double want = HalfToDouble(expected[i]), got = HalfToDouble(c[i]);
+                        if (std::isnan(want)) {
+                            REQUIRE(std::isnan(got));
+                        } else if (std::isinf(want)) {
+                            REQUIRE(got == want);
+                        } else {
+                            // Sums of random signs: float32's rounding errors, then fp16's.
+                            REQUIRE(std::fabs(got - want) <= std::fabs(want) * 0x1p-10 + 0x1p-12);
+                        }
+                    }
                 }
             }
         }

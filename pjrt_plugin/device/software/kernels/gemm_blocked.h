@@ -442,10 +442,9 @@ void FastTile(const GemmArgs& g, const Tile& t, Scratch<Isa>& s) {
     }
 }
 
-// Tiles of at most kTileRows x kTileColumns.
-template <typename Isa, void (*kTile)(const GemmArgs&, const Tile&, Scratch<Isa>&)>
-void Run(const GemmArgs& g) {
-    using G = Geometry<Isa>;
+// Tiles of at most G::kTileRows x G::kTileColumns, each with its thread's scratch of type S.
+template <typename G, typename S, void (*kTile)(const GemmArgs&, const Tile&, S&)>
+void RunTiles(const GemmArgs& g) {
     const int64_t threads = g.pool == nullptr ? 1 : g.pool->size();
     const int64_t column_tiles = (g.n + G::kTileColumns - 1) / G::kTileColumns;
     // As many row tiles as the threads can share evenly, all of nearly the same size.
@@ -455,7 +454,7 @@ void Run(const GemmArgs& g) {
     const int64_t rows =
         ((g.m + pieces - 1) / pieces + G::kRows - 1) / G::kRows * static_cast<int64_t>(G::kRows);
     const int64_t row_tiles = (g.m + rows - 1) / rows;
-    auto* scratch = static_cast<Scratch<Isa>*>(g.scratch);
+    auto* scratch = static_cast<S*>(g.scratch);
     ParallelFor(g.pool, row_tiles * column_tiles, 1, [&](int64_t begin, int64_t end, int slot) {
         for (int64_t index = begin; index < end; ++index) {
             const int64_t row = index % row_tiles * rows;
@@ -465,6 +464,11 @@ void Run(const GemmArgs& g) {
                   scratch[slot]);
         }
     });
+}
+
+template <typename Isa, void (*kTile)(const GemmArgs&, const Tile&, Scratch<Isa>&)>
+void Run(const GemmArgs& g) {
+    RunTiles<Geometry<Isa>, Scratch<Isa>, kTile>(g);
 }
 
 }  // namespace

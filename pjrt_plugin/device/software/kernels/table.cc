@@ -4,6 +4,12 @@
 #include "device/software/kernels/reference.h"
 #include "device/software/kernels/vector_tables.h"
 
+#if defined(JAX_ANE_HAS_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace jax_ane::software {
 
 const KernelTable& ReferenceKernels() {
@@ -60,6 +66,29 @@ const KernelTable& Avx512Kernels() {
     }();
     return table;
 }
+
+#if defined(JAX_ANE_HAS_AMX)
+// The tiles' state is large, so Linux gives it only to processes that ask.
+bool HasAmx() {
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of arch_prctl
+    constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!HasAvx512() || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+    if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
+    static const bool permitted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+    return permitted;
+}
+
+const KernelTable& AmxKernels() {
+    static const KernelTable table = [] {
+        KernelTable t = Avx512Kernels();
+        t.isa = "amx";
+        FillAmxGemm(t);
+        return t;
+    }();
+    return table;
+}
+#endif
 #endif
 
 #if defined(__aarch64__)
@@ -77,6 +106,9 @@ const KernelTable& NeonKernels() {
 
 const Isa kIsas[] = {
 #if defined(__x86_64__)
+#if defined(JAX_ANE_HAS_AMX)
+    {"amx", HasAmx, AmxKernels},
+#endif
     {"avx512", HasAvx512, Avx512Kernels},
     {"avx2", HasAvx2, Avx2Kernels},
 #endif

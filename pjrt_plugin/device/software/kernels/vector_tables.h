@@ -9,6 +9,7 @@ namespace jax_ane::software {
 
 void FillAvx2Gemm(KernelTable& table);
 void FillAvx512Gemm(KernelTable& table);
+void FillAmxGemm(KernelTable& table);
 void FillAvx2Elementwise(KernelTable& table);
 void FillAvx512Elementwise(KernelTable& table);
 void FillNeonGemm(KernelTable& table);
