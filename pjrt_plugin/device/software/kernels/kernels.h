@@ -212,8 +212,8 @@ struct KernelTable {
 // The scalar reference: every pointer set but those of `unary`.
 const KernelTable& ReferenceKernels();
 
-// The table for an instruction set ("auto", "scalar", "avx2", "avx512", "amx", "neon"), or null if this
-// machine or build lacks it.
+// The table for an instruction set ("auto", "scalar", "avx2", "avx512", "amx", "neon"), or null if
+// this machine or build lacks it.
 const KernelTable* FindKernels(std::string_view isa);
 
 }  // namespace jax_ane::software
