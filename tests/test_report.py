@@ -56,7 +56,8 @@ def step(params, x, labels):
 """
 PUBLIC_MODULES = (
     "jax_ane", "jax_ane.mil", "jax_ane.report", "jax_ane._status", "jax_ane._config",
-    "jax_ane._scopes",
+    "jax_ane._scopes", "jax_ane.precision._clamp", "jax_ane.precision._gradients",
+    "jax_ane.precision._loss_scale",
 )  # fmt: skip
 
 
