@@ -57,7 +57,8 @@ def step(params, x, labels):
 PUBLIC_MODULES = (
     "jax_ane", "jax_ane.mil", "jax_ane.report", "jax_ane._status", "jax_ane._config",
     "jax_ane._scopes", "jax_ane.precision._clamp", "jax_ane.precision._gradients",
-    "jax_ane.precision._loss_scale",
+    "jax_ane.precision._loss_scale", "jax_ane.training._checkpoints", "jax_ane.training._fit",
+    "jax_ane.training._memory", "jax_ane.training._step",
 )  # fmt: skip
 
 

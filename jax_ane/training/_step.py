@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training step: a pure function of a state and a batch, compiled once.
+
+Weights are arguments of the programs on the engine, so a step compiles nothing after the first.
+Masters, moments and sums of gradients are float32 and stay on the host.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from jax_ane import precision
+from jax_ane.precision import DynamicLossScale, LossScale, SanitizeState
+from jax_ane.training._paths import Freeze, describe, merge, path_of, split, trained
+
+LossFn = Callable[[Any, Any], Any]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that a run consists of besides its data: a pytree.
+
+    Attributes:
+        params: the tree given to `init`; floating-point leaves are float32 (or float64).
+        opt_state: the optimiser's state for the leaves that are trained.
+        step: int32 scalar, steps taken, with skipped ones.
+        loss_scale: the loss scale, or None.
+    """
+
+    params: Any
+    opt_state: Any
+    step: jax.Array
+    loss_scale: LossScale | None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Metrics(Mapping[str, Any]):
+    """What a step measured: scalars, also by name (`metrics["loss"]`).
+
+    Attributes:
+        loss: float32, before the update; the mean over accumulated micro-batches.
+        grad_norm: float32, 2-norm over all gradients, unscaled, before clipping.
+        loss_scale: float32, the scale that this step used.
+        skipped: int32, 1 when the update was left out because gradients were not finite.
+        clamped: int32, clamped tensors that reached their limit.
+        nonfinite: int32, gradient elements that were infinite or NaN.
+        recompiled: int32, compilations that this step caused and the first did not.
+        aux: what the loss function returned beside the loss. Of accumulated micro-batches,
+            floating-point leaves are averaged and integers added up.
+    """
+
+    loss: jax.Array
+    grad_norm: jax.Array
+    loss_scale: jax.Array
+    skipped: jax.Array
+    clamped: jax.Array
+    nonfinite: jax.Array
+    recompiled: jax.Array
+    aux: Any = None
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self:
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (f.name for f in dataclasses.fields(self) if f.name != "aux" or self.aux is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == known for known in self)
+
+
+class TrainStep:
+    """A compiled training step; `train_step` makes it.
+
+    Calling it takes the state's memory over (it is donated): keep the state that it returns.
+    """
+
+    def __init__(
+        self,
+        loss_fn: LossFn,
+        optimizer: optax.GradientTransformation,
+        loss_scale: LossScale | None,
+        clamp: bool | float,
+        accumulate: int,
+        clip_norm: float | None,
+        freeze: Freeze,
+        fixed_shapes: bool,
+    ) -> None:
+        self._loss_fn = loss_fn
+        self._optimizer = optimizer
+        self._loss_scale = loss_scale
+        self._clamp = clamp
+        self._accumulate = accumulate
+        self._clip_norm = clip_norm
+        self._freeze = freeze
+        self._fixed_shapes = fixed_shapes
+        self._compiled: dict[Any, Any] = {}
+        self._first_batch: Any = None
+        self._jitted = jax.jit(self._update, donate_argnums=0)
+
+    @property
+    def compilations(self) -> int:
+        """How many shapes of batches were compiled."""
+        return len(self._compiled)
+
+    def init(self, params: Any) -> TrainState:
+        """Returns the state at the start of a run.
+
+        Args:
+            params: a pytree of arrays. They are copied, and float16 and bfloat16 become float32.
+
+        Raises:
+            TypeError: a leaf is no array.
+            ValueError: nothing is left to train, or `freeze` matches nothing.
+        """
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+            if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
+                raise TypeError(
+                    f"the parameter {path_of(keys)} is a {type(leaf).__name__}, not an array; "
+                    "keep what is not trained out of the tree, or close over it"
+                )
+        masters = jax.tree.map(_master, params)
+        chosen, _ = split(masters, trained(masters, self._freeze))
+        scale = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), self._loss_scale)
+        return TrainState(masters, self._optimizer.init(chosen), jnp.int32(0), scale)
+
+    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        """Takes one step.
+
+        Args:
+            state: from `init`, or of the step before; its memory is taken over.
+            batch: a pytree of arrays, what the loss function takes. With `accumulate=K` the
+                leading axis of each is cut into K micro-batches.
+
+        Raises:
+            ValueError: the batch is empty, cannot be cut, or has other shapes than the first one.
+        """
+        before = self.compilations
+        compiled = self.compile(state, batch)
+        state, metrics = compiled(state, batch)
+        recompiled = self.compilations - before if before else 0
+        if recompiled:
+            metrics = dataclasses.replace(metrics, recompiled=jnp.int32(recompiled))
+        return state, metrics
+
+    def compile(self, state: Any, batch: Any) -> Any:
+        """Returns the step compiled for such a state and batch, made on the first request.
+
+        Args:
+            state, batch: as for a call, or trees of `jax.ShapeDtypeStruct`.
+        """
+        key = self._key(batch)
+        if key not in self._compiled:
+            self._check(batch)
+            self._compiled[key] = self._jitted.lower(state, batch).compile()
+            if self._first_batch is None:
+                self._first_batch = jax.tree.map(_shape, batch)
+        return self._compiled[key]
+
+    def loss(self, params: Any, batch: Any) -> tuple[jax.Array, Any, jax.Array]:
+        """Returns (loss, aux or None, clamps reached) of the clamped loss function."""
+        loss_fn, clamp = self._loss_fn, self._clamp
+        out: Any
+        if clamp is False:
+            out, reached = loss_fn(params, batch), jnp.int32(0)
+        else:
+            limit = None if clamp is True else float(clamp)
+            clamped = precision.clamp_activations(loss_fn, limit, with_count=True)
+            out, reached = clamped(params, batch)
+        loss, aux = (out, None)
+        if isinstance(out, tuple) and len(out) == 2:
+            loss, aux = out
+        shape, dtype = jnp.shape(loss), jnp.result_type(loss)
+        if shape != () or not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(
+                f"the loss function returned {dtype}{list(shape)}; a loss is one floating-point "
+                "number, such as the mean over the batch"
+            )
+        return loss, aux, reached
+
+    # ---- The step itself, traced once
+
+    def _update(self, state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        mask = trained(state.params, self._freeze)
+        params, frozen = split(state.params, mask)
+        scale = state.loss_scale
+        gradients, loss, aux, clamped = self._gradients(params, frozen, batch, scale)
+        if scale is not None:
+            gradients = scale.unscale(gradients)
+        norm = optax.tree.norm(gradients).astype(jnp.float32)
+        nonfinite = lax.cond(
+            jnp.isfinite(norm),
+            lambda: jnp.int32(0),
+            lambda: precision.count_nonfinite(gradients),
+        )
+        finite = jnp.isfinite(norm) & jnp.isfinite(loss)
+        gradients = self._clipped(gradients, norm)
+        updates, opt_state = self._optimizer.update(gradients, state.opt_state, params)
+        new_params = optax.apply_updates(params, updates)
+        skips = self._skips(state)
+        if skips:
+            new_params = _choose(finite, new_params, params)
+            opt_state = _choose(finite, opt_state, state.opt_state)
+        metrics = Metrics(
+            loss=loss.astype(jnp.float32),
+            grad_norm=norm,
+            loss_scale=jnp.float32(1) if scale is None else jnp.float32(scale.scale),
+            skipped=(~finite).astype(jnp.int32) if skips else jnp.int32(0),
+            clamped=clamped,
+            nonfinite=nonfinite,
+            recompiled=jnp.int32(0),
+            aux=aux,
+        )
+        new_scale = None if scale is None else scale.adjust(jnp.isfinite(norm))
+        new_state = TrainState(merge(new_params, frozen), opt_state, state.step + 1, new_scale)
+        return new_state, metrics
+
+    def _gradients(
+        self, params: Any, frozen: Any, batch: Any, scale: LossScale | None
+    ) -> tuple[Any, jax.Array, Any, jax.Array]:
+        """Returns (scaled gradients, loss, aux, clamps reached), means over the micro-batches."""
+
+        def scaled(params: Any, batch: Any) -> tuple[jax.Array, tuple[jax.Array, Any, jax.Array]]:
+            loss, aux, reached = self.loss(merge(params, frozen), batch)
+            loss32 = loss.astype(jnp.promote_types(loss.dtype, jnp.float32))
+            scaled_loss = loss32 if scale is None else scale.scale_loss(loss32)
+            return scaled_loss, (loss32, aux, reached)
+
+        gradient = jax.grad(scaled, has_aux=True)
+        if self._accumulate == 1:
+            gradients, (loss, aux, reached) = gradient(params, batch)
+            return gradients, loss, aux, reached
+        parts = jax.tree.map(
+            lambda leaf: jnp.reshape(leaf, (self._accumulate, -1, *leaf.shape[1:])), batch
+        )
+
+        def add(sums: Any, part: Any) -> tuple[Any, Any]:
+            gradients, measured = gradient(params, part)
+            return jax.tree.map(jnp.add, sums, gradients), measured
+
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        sums, (losses, aux, reached) = lax.scan(add, zeros, parts)
+        share = 1 / self._accumulate
+        gradients = jax.tree.map(lambda g: g * jnp.asarray(share, g.dtype), sums)
+        return gradients, losses.mean(), jax.tree.map(_joined, aux), reached.sum(dtype=jnp.int32)
+
+    def _clipped(self, gradients: Any, norm: jax.Array) -> Any:
+        if self._clip_norm is None:
+            return gradients
+        factor = jnp.minimum(1.0, self._clip_norm / jnp.maximum(norm, 1e-12))
+        factor = jnp.where(jnp.isfinite(norm), factor, 1.0)  # sanitised ones stay what they are
+        return jax.tree.map(lambda g: g * factor.astype(g.dtype), gradients)
+
+    def _skips(self, state: TrainState) -> bool:
+        """Whether a step that is not finite is left out: not where the optimiser cleans up."""
+        if isinstance(state.loss_scale, DynamicLossScale):
+            return True
+        nodes = jax.tree.leaves(
+            state.opt_state, is_leaf=lambda node: isinstance(node, SanitizeState)
+        )
+        return not any(isinstance(node, SanitizeState) for node in nodes)
+
+    # ---- Batches
+
+    @staticmethod
+    def _key(batch: Any) -> Any:
+        leaves, tree = jax.tree.flatten(batch)
+        return tree, tuple((np.shape(leaf), np.dtype(leaf.dtype)) for leaf in map(_array, leaves))
+
+    def _check(self, batch: Any) -> None:
+        leaves = jax.tree_util.tree_flatten_with_path(batch)[0]
+        if not leaves:
+            raise ValueError("the batch holds no arrays")
+        for keys, leaf in leaves:
+            if 0 in leaf.shape:
+                raise ValueError(f"batch {path_of(keys)} {describe(leaf)} is empty")
+            if self._accumulate > 1 and (not leaf.shape or leaf.shape[0] % self._accumulate):
+                raise ValueError(
+                    f"batch {path_of(keys)} {describe(leaf)} cannot be cut into "
+                    f"accumulate={self._accumulate} micro-batches along its first axis"
+                )
+        if self._first_batch is None or not self._fixed_shapes:
+            return
+        first = jax.tree_util.tree_flatten_with_path(self._first_batch)[0]
+        if [keys for keys, _ in first] != [keys for keys, _ in leaves]:
+            raise ValueError(
+                "the batch has other leaves than the first one: "
+                f"{[path_of(keys) for keys, _ in leaves]}, "
+                f"then {[path_of(keys) for keys, _ in first]}"
+            )
+        for (keys, leaf), (_, was) in zip(leaves, first, strict=True):
+            if (leaf.shape, leaf.dtype) != (was.shape, was.dtype):
+                raise ValueError(
+                    f"batch {path_of(keys)} is {describe(leaf)} and was {describe(was)} before; "
+                    "another shape is another compilation: drop or pad the last batch, or say "
+                    "train_step(..., fixed_shapes=False)"
+                )
+
+
+def train_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    *,
+    loss_scale: LossScale | None = None,
+    clamp: bool | float = False,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+    freeze: Freeze = None,
+    fixed_shapes: bool = True,
+) -> TrainStep:
+    """Makes a training step of a loss function and an optax optimiser.
+
+    A step whose gradients are not finite leaves parameters and optimiser as they are and counts as
+    skipped, unless the optimiser cleans gradients itself (`precision.sanitize_gradients`) and the
+    loss scale is not dynamic.
+
+    Args:
+        loss_fn: `loss_fn(params, batch) -> loss` or `(loss, aux)`; a JAX function, the loss one
+            floating-point number, aux a pytree of arrays.
+        optimizer: any optax transformation. Its state is float32, on the host.
+        loss_scale: `precision.StaticLossScale`, `precision.DynamicLossScale` or None.
+        clamp: True clamps activations to fp16's limits (`precision.clamp_activations`), a number
+            to that magnitude.
+        accumulate: micro-batches a batch is cut into along its leading axis; gradients are
+            averaged in float32 before the one update.
+        clip_norm: gradients with a larger 2-norm over all of them are scaled down to it.
+        freeze: parameters that are not trained: a regular expression that is searched in their
+            paths (`"encoder/"`), or a function of the path. They have neither gradients nor
+            optimiser state.
+        fixed_shapes: refuse a batch of another shape than the first; False compiles once for each.
+
+    Raises:
+        ValueError: a number that cannot work.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from jax_ane import training
+        >>> def loss_fn(params, batch):
+        ...     return jnp.mean((batch["x"] @ params["w"] - batch["y"]) ** 2)
+        >>> step = training.train_step(loss_fn, optax.sgd(0.1))
+        >>> state = step.init({"w": jnp.zeros((2, 1))})
+        >>> batch = {"x": jnp.eye(2), "y": jnp.ones((2, 1))}
+        >>> for _ in range(3):
+        ...     state, metrics = step(state, batch)
+        >>> int(state.step), int(metrics.recompiled), float(metrics.loss) < 1
+        (3, 0, True)
+    """
+    if accumulate < 1:
+        raise ValueError(f"accumulate={accumulate} must be at least 1")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm={clip_norm} must be positive")
+    if not isinstance(clamp, bool) and not clamp > 0:
+        raise ValueError(f"clamp={clamp} must be True, False or a positive magnitude")
+    return TrainStep(
+        loss_fn, optimizer, loss_scale, clamp, accumulate, clip_norm, freeze, fixed_shapes
+    )
+
+
+def _master(leaf: Any) -> jax.Array:
+    array = jnp.array(leaf, copy=True)
+    narrow = array.dtype in (jnp.float16, jnp.bfloat16)
+    return array.astype(jnp.float32) if narrow else array
+
+
+def _choose(condition: jax.Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def _joined(leaf: jax.Array) -> jax.Array:
+    return leaf.mean(0) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.sum(0)
+
+
+def _array(leaf: Any) -> Any:
+    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    array = _array(leaf)
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
