@@ -80,7 +80,7 @@ $(BIN)/python:
 	$(PIP) install --quiet --upgrade "pip>=25.1"
 
 $(VENV)/.installed: $(BIN)/python $(PACKAGED)
-	$(PIP) install --quiet ".[demo]"
+	$(PIP) install --quiet ".[demo,train]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/.installed

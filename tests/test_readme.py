@@ -11,7 +11,7 @@ CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_python_examples_run_in_order(python, tmp_path):
-    assert len(CODE) == 4
+    assert len(CODE) == 5
     script = tmp_path / "readme.py"
     script.write_text("\n".join(CODE))
     done = python(str(script))
@@ -19,4 +19,5 @@ def test_python_examples_run_in_order(python, tmp_path):
     assert done.stdout.startswith("[AneDevice(id=0)]\n")
     assert "ANE 99." in done.stdout
     assert "array([[2., 4., 6., 8.]], dtype=float16)" in done.stdout
+    assert " 0\n" in done.stdout  # compilations after the first training step
     assert done.stdout.endswith("[]\n")
