@@ -4,7 +4,7 @@
 // the 3 that are left, so four tile products give what fp16 operands give with float32 sums.
 // Subnormals of fp16 are ordinary numbers in bf16. Infinities and NaN have no lower part to speak
 // of: tiles that hold one go the way of AVX-512.
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__)
+#if defined(JAX_ANE_HAS_AMX)
 
 #include "device/software/kernels/avx512_gemm_isa.h"
 #include "device/software/kernels/vector_tables.h"
