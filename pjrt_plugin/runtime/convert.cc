@@ -6,7 +6,6 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
-#include <limits>
 
 #include "util/half.h"
 
@@ -38,50 +37,38 @@ StatusOr<Rows> RowsOf(const device::BoundaryTensor& tensor, const HostArray& arr
     return Rows{rows, tensor.width, tensor.row_stride};
 }
 
-constexpr int64_t kPiece = 1024;  // elements that are scaled at a time
+constexpr int64_t kPiece = 1024;  // fp16 elements that are scaled at a time
 
-// As WriteRow, times a power of two.
-void WriteScaledRow(const HostArray& array, int64_t offset, int64_t count, float scale, Half* out,
-                    const software::KernelTable& kernels) {
+// fp16 to fp16, by way of float32.
+void ScaleHalves(const Half* in, int64_t count, float scale, Half* out,
+                 const software::KernelTable& kernels) {
     float piece[kPiece];
     for (int64_t i = 0; i < count; i += kPiece) {
         const int64_t n = std::min(kPiece, count - i);
-        if (array.type == HostType::kFloat32) {
-            std::memcpy(piece, static_cast<const float*>(array.data) + offset + i,
-                        static_cast<size_t>(n) * sizeof(float));
-        } else {
-            kernels.half_to_float(static_cast<const Half*>(array.data) + offset + i, piece, n);
-        }
-        for (int64_t j = 0; j < n; ++j) piece[j] *= scale;
-        kernels.float_to_half(piece, out + i, n);
+        kernels.half_to_float(in + i, piece, n, scale);
+        kernels.float_to_half(piece, out + i, n, 1);
     }
 }
 
-// As ReadRow, times a power of two.
-void ReadScaledRow(const Half* in, int64_t count, float scale, const HostArray& array,
-                   int64_t offset, const software::KernelTable& kernels) {
-    float piece[kPiece];
-    for (int64_t i = 0; i < count; i += kPiece) {
-        const int64_t n = std::min(kPiece, count - i);
-        kernels.half_to_float(in + i, piece, n);
-        for (int64_t j = 0; j < n; ++j) piece[j] *= scale;
-        if (array.type == HostType::kFloat32) {
-            std::memcpy(static_cast<float*>(array.data) + offset + i, piece,
-                        static_cast<size_t>(n) * sizeof(float));
-        } else {
-            kernels.float_to_half(piece, static_cast<Half*>(array.data) + offset + i, n);
-        }
+void CopyHalves(const Half* in, int64_t count, float scale, Half* out,
+                const software::KernelTable& kernels) {
+    if (scale == 1) {
+        std::memcpy(out, in, static_cast<size_t>(count) * sizeof(Half));
+    } else {
+        ScaleHalves(in, count, scale, out, kernels);
     }
 }
 
-void WriteRow(const HostArray& array, int64_t offset, int64_t count, Half* out,
+// Masks are not scaled.
+void WriteRow(const HostArray& array, int64_t offset, int64_t count, float scale, Half* out,
               const software::KernelTable& kernels) {
     switch (array.type) {
         case HostType::kFloat32:
-            kernels.float_to_half(static_cast<const float*>(array.data) + offset, out, count);
+            kernels.float_to_half(static_cast<const float*>(array.data) + offset, out, count,
+                                  scale);
             break;
         case HostType::kFloat16:
-            std::memcpy(out, static_cast<const Half*>(array.data) + offset, count * sizeof(Half));
+            CopyHalves(static_cast<const Half*>(array.data) + offset, count, scale, out, kernels);
             break;
         case HostType::kPred: {
             const auto* mask = static_cast<const uint8_t*>(array.data) + offset;
@@ -91,14 +78,14 @@ void WriteRow(const HostArray& array, int64_t offset, int64_t count, Half* out,
     }
 }
 
-void ReadRow(const Half* in, int64_t count, const HostArray& array, int64_t offset,
+void ReadRow(const Half* in, int64_t count, float scale, const HostArray& array, int64_t offset,
              const software::KernelTable& kernels) {
     switch (array.type) {
         case HostType::kFloat32:
-            kernels.half_to_float(in, static_cast<float*>(array.data) + offset, count);
+            kernels.half_to_float(in, static_cast<float*>(array.data) + offset, count, scale);
             break;
         case HostType::kFloat16:
-            std::memcpy(static_cast<Half*>(array.data) + offset, in, count * sizeof(Half));
+            CopyHalves(in, count, scale, static_cast<Half*>(array.data) + offset, kernels);
             break;
         case HostType::kPred: {
             auto* mask = static_cast<uint8_t*>(array.data) + offset;
@@ -130,14 +117,9 @@ Status WriteSurface(const software::Engine& engine, const HostArray& array,
                     const device::BoundaryTensor& tensor, void* surface, float scale) {
     JAX_ANE_ASSIGN_OR_RETURN(Rows rows, RowsOf(tensor, array));
     const software::KernelTable& kernels = *engine.kernels;
-    const bool scaled = scale != 1 && array.type != HostType::kPred;
     ForEachRun(engine.pool.get(), rows, [&](int64_t byte, int64_t element, int64_t count) {
         auto* out = reinterpret_cast<Half*>(static_cast<char*>(surface) + byte);
-        if (scaled) {
-            WriteScaledRow(array, element, count, scale, out, kernels);
-        } else {
-            WriteRow(array, element, count, out, kernels);
-        }
+        WriteRow(array, element, count, scale, out, kernels);
     });
     return Status();
 }
@@ -146,53 +128,47 @@ Status ReadSurface(const software::Engine& engine, const void* surface,
                    const device::BoundaryTensor& tensor, const HostArray& array, float scale) {
     JAX_ANE_ASSIGN_OR_RETURN(Rows rows, RowsOf(tensor, array));
     const software::KernelTable& kernels = *engine.kernels;
-    const bool scaled = scale != 1 && array.type != HostType::kPred;
     ForEachRun(engine.pool.get(), rows, [&](int64_t byte, int64_t element, int64_t count) {
         const auto* in = reinterpret_cast<const Half*>(static_cast<const char*>(surface) + byte);
-        if (scaled) {
-            ReadScaledRow(in, count, scale, array, element, kernels);
-        } else {
-            ReadRow(in, count, array, element, kernels);
-        }
+        ReadRow(in, count, scale, array, element, kernels);
     });
     return Status();
 }
 
 namespace {
 
-// The largest magnitude of n numbers as bits, in which infinities and NaN are largest of all.
-template <typename Bits>
-Bits LargestBits(const Bits* values, int64_t n) {
-    constexpr Bits kMagnitude = std::numeric_limits<Bits>::max();
-    Bits largest = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        largest = std::max(largest, static_cast<Bits>(values[i] & kMagnitude));
-    }
-    return largest;
-}
-
-// The same over several threads.
-template <typename Bits>
-Bits LargestBits(ThreadPool* pool, const void* data, int64_t n) {
-    std::atomic<Bits> largest{0};
+// The largest of what `largest(begin, end)` says of pieces, over several threads.
+template <typename Bits, typename Largest>
+Bits LargestBits(ThreadPool* pool, int64_t n, Largest&& largest) {
+    std::atomic<Bits> seen{0};
     ParallelFor(pool, n, kGrain, [&](int64_t begin, int64_t end, int) {
-        const Bits found = LargestBits(static_cast<const Bits*>(data) + begin, end - begin);
-        Bits seen = largest.load(std::memory_order_relaxed);
-        while (seen < found && !largest.compare_exchange_weak(seen, found)) continue;
+        const Bits found = largest(begin, end - begin);
+        Bits old = seen.load(std::memory_order_relaxed);
+        while (old < found && !seen.compare_exchange_weak(old, found)) continue;
     });
-    return largest.load();
+    return seen.load();
 }
 
 }  // namespace
 
 float LargestMagnitude(const software::Engine& engine, const HostArray& array) {
     ThreadPool* pool = engine.pool.get();
+    const software::KernelTable& kernels = *engine.kernels;
     switch (array.type) {
-        case HostType::kFloat32:
-            return std::bit_cast<float>(LargestBits<int32_t>(pool, array.data, array.elements));
-        case HostType::kFloat16:
+        case HostType::kFloat32: {
+            const auto* data = static_cast<const float*>(array.data);
+            return std::bit_cast<float>(
+                LargestBits<uint32_t>(pool, array.elements, [&](int64_t begin, int64_t count) {
+                    return kernels.largest_float(data + begin, count);
+                }));
+        }
+        case HostType::kFloat16: {
+            const auto* data = static_cast<const Half*>(array.data);
             return HalfToFloat(
-                static_cast<Half>(LargestBits<int16_t>(pool, array.data, array.elements)));
+                LargestBits<uint16_t>(pool, array.elements, [&](int64_t begin, int64_t count) {
+                    return kernels.largest_half(data + begin, count);
+                }));
+        }
         case HostType::kPred:
             break;
     }
@@ -206,9 +182,10 @@ bool HasInfinity(const software::Engine& engine, const void* surface,
     const int64_t rows = tensor.planes * tensor.height;
     const Rows layout{rows, tensor.width, tensor.row_stride};
     ForEachRun(engine.pool.get(), layout, [&](int64_t byte, int64_t, int64_t count) {
-        const auto* row =
-            reinterpret_cast<const int16_t*>(static_cast<const char*>(surface) + byte);
-        if (LargestBits(row, count) >= 0x7C00) found.store(true, std::memory_order_relaxed);
+        const auto* row = reinterpret_cast<const Half*>(static_cast<const char*>(surface) + byte);
+        if (engine.kernels->largest_half(row, count) >= 0x7C00) {
+            found.store(true, std::memory_order_relaxed);
+        }
     });
     return found.load();
 }

@@ -84,7 +84,7 @@ TEST_CASE("conversions are NumPy's, of all halves and of floats between them") {
         between[i] = std::bit_cast<float>(bits);
     }
     for (const KernelTable* table : VectorTables()) {
-        table->half_to_float(halves.data(), floats.data(), 65536);
+        table->half_to_float(halves.data(), floats.data(), 65536, 1);
         for (size_t i = 0; i < halves.size(); ++i) {
             const float expected = HalfToFloat(halves[i]);
             const bool same = std::isnan(expected) ? std::isnan(floats[i])
@@ -93,13 +93,44 @@ TEST_CASE("conversions are NumPy's, of all halves and of floats between them") {
             REQUIRE(same);
         }
         for (int64_t n : {int64_t{65536}, kLongest, int64_t{3}}) {
-            table->float_to_half(between.data() + 1, back.data(), n - 1);
+            table->float_to_half(between.data() + 1, back.data(), n - 1, 1);
             for (int64_t i = 0; i < n - 1; ++i) {
                 const Half expected = FloatToHalf(between[static_cast<size_t>(i) + 1]);
                 const Half got = back[static_cast<size_t>(i)];
                 REQUIRE((got == expected || (HalfIsNan(got) && HalfIsNan(expected))));
             }
         }
+    }
+}
+
+TEST_CASE("scaled conversions and largest magnitudes equal the reference") {
+    std::mt19937 random(6);
+    std::vector<Half> halves(3000);
+    std::vector<float> floats(halves.size());
+    for (size_t i = 0; i < halves.size(); ++i) {
+        halves[i] = static_cast<Half>(random() & 0xBFFF);
+        floats[i] = std::ldexp(static_cast<float>(random()) - 2e9f, -static_cast<int>(i % 50));
+    }
+    const KernelTable& reference = ReferenceKernels();
+    for (const KernelTable* table : VectorTables()) {
+        for (int64_t n : {1, 15, 16, 33, 64, 1000, 2999}) {
+            const auto size = static_cast<size_t>(n);
+            std::vector<float> wide(size), wide_expected(size);
+            std::vector<Half> narrow(size), narrow_expected(size);
+            table->half_to_float(halves.data() + 1, wide.data(), n, 0x1p-7f);
+            reference.half_to_float(halves.data() + 1, wide_expected.data(), n, 0x1p-7f);
+            table->float_to_half(floats.data() + 1, narrow.data(), n, 0x1p-20f);
+            reference.float_to_half(floats.data() + 1, narrow_expected.data(), n, 0x1p-20f);
+            CHECK(wide == wide_expected);
+            CHECK(narrow == narrow_expected);
+            CHECK(table->largest_half(halves.data() + 1, n) ==
+                  reference.largest_half(halves.data() + 1, n));
+            CHECK(table->largest_float(floats.data() + 1, n) ==
+                  reference.largest_float(floats.data() + 1, n));
+        }
+        const Half special[] = {0x3C00, 0xFC00, 0x7BFF}, nan[] = {0x7C01, 0x0000};
+        CHECK(table->largest_half(special, 3) == 0x7C00);
+        CHECK(table->largest_half(nan, 2) == 0x7C01);
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elementwise kernels in plain C++: the planar engine (fp16, ties away from zero, no NaN ever), its
 // fast form, and row conversions.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -88,12 +89,26 @@ void Lookup(const Half* table, const Half* x, Half* out, int64_t n) {
     for (int64_t i = 0; i < n; ++i) out[i] = table[x[i]];
 }
 
-void HalfRowToFloat(const Half* x, float* out, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) out[i] = HalfToFloat(x[i]);
+void HalfRowToFloat(const Half* x, float* out, int64_t n, float scale) {
+    for (int64_t i = 0; i < n; ++i) out[i] = HalfToFloat(x[i]) * scale;
 }
 
-void FloatRowToHalf(const float* x, Half* out, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) out[i] = FloatToHalf(x[i]);
+void FloatRowToHalf(const float* x, Half* out, int64_t n, float scale) {
+    for (int64_t i = 0; i < n; ++i) out[i] = FloatToHalf(x[i] * scale);
+}
+
+uint16_t LargestHalf(const Half* x, int64_t n) {
+    uint16_t largest = 0;
+    for (int64_t i = 0; i < n; ++i) largest = std::max<uint16_t>(largest, x[i] & 0x7FFF);
+    return largest;
+}
+
+uint32_t LargestFloat(const float* x, int64_t n) {
+    uint32_t largest = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        largest = std::max(largest, std::bit_cast<uint32_t>(x[i]) & 0x7FFFFFFF);
+    }
+    return largest;
 }
 
 }  // namespace
@@ -115,6 +130,8 @@ void FillReferenceElementwise(KernelTable& table) {
     table.lookup = Lookup;
     table.half_to_float = HalfRowToFloat;
     table.float_to_half = FloatRowToHalf;
+    table.largest_half = LargestHalf;
+    table.largest_float = LargestFloat;
 }
 
 }  // namespace jax_ane::software

@@ -176,18 +176,42 @@ void Select(const uint8_t* condition, int c_step, const Half* a, int a_step, con
 // ---- Conversion
 
 template <typename Isa>
-void HalfRowToFloat(const Half* x, float* out, int64_t n) {
+void HalfRowToFloat(const Half* x, float* out, int64_t n, float scale) {
+    const auto factor = Isa::SplatF(scale);
     int64_t i = 0;
     for (; i + Isa::kLanes <= n; i += Isa::kLanes)
-        Isa::StoreF(Isa::Widen(Isa::Load(x + i)), out + i);
-    for (; i < n; ++i) out[i] = HalfToFloat(x[i]);
+        Isa::StoreF(Isa::MulF(Isa::Widen(Isa::Load(x + i)), factor), out + i);
+    for (; i < n; ++i) out[i] = HalfToFloat(x[i]) * scale;
 }
 
 template <typename Isa>
-void FloatRowToHalf(const float* x, Half* out, int64_t n) {
+void FloatRowToHalf(const float* x, Half* out, int64_t n, float scale) {
+    const auto factor = Isa::SplatF(scale);
     int64_t i = 0;
-    for (; i + Isa::kLanes <= n; i += Isa::kLanes) Isa::Store(Isa::NarrowInput(x + i), out + i);
-    for (; i < n; ++i) out[i] = FloatToHalf(x[i]);
+    for (; i + Isa::kLanes <= n; i += Isa::kLanes)
+        Isa::Store(Isa::Narrow(Isa::MulF(Isa::LoadF(x + i), factor)), out + i);
+    for (; i < n; ++i) out[i] = FloatToHalf(x[i] * scale);
+}
+
+// Loops that the compiler turns into vectors of this file's instruction set.
+template <typename Isa>
+uint16_t LargestHalf(const Half* x, int64_t n) {
+    int16_t largest = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        largest = std::max(largest, static_cast<int16_t>(x[i] & 0x7FFF));
+    }
+    return static_cast<uint16_t>(largest);
+}
+
+template <typename Isa>
+uint32_t LargestFloat(const float* x, int64_t n) {
+    int32_t largest = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        int32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        largest = std::max(largest, bits & 0x7FFFFFFF);
+    }
+    return static_cast<uint32_t>(largest);
 }
 
 template <typename Isa>
@@ -217,6 +241,8 @@ void Fill(KernelTable& table) {
     table.select = Select<Isa>;
     table.half_to_float = HalfRowToFloat<Isa>;
     table.float_to_half = FloatRowToHalf<Isa>;
+    table.largest_half = LargestHalf<Isa>;
+    table.largest_float = LargestFloat<Isa>;
 }
 
 }  // namespace

@@ -155,9 +155,13 @@ struct NormArgs {
 using NormRowsFn = void (*)(const NormArgs& args, const Half* x, Half* out, int64_t rows,
                             int64_t n);
 
-// NumPy's casts: nearest, ties to even.
-using HalfToFloatFn = void (*)(const Half* x, float* out, int64_t n);
-using FloatToHalfFn = void (*)(const float* x, Half* out, int64_t n);
+// NumPy's casts (nearest, ties to even) of x * scale. A power of two loses nothing.
+using HalfToFloatFn = void (*)(const Half* x, float* out, int64_t n, float scale);
+using FloatToHalfFn = void (*)(const float* x, Half* out, int64_t n, float scale);
+
+// The largest magnitude of n numbers as bits, in which infinities and NaN are largest of all.
+using LargestHalfFn = uint16_t (*)(const Half* x, int64_t n);
+using LargestFloatFn = uint32_t (*)(const float* x, int64_t n);
 
 // out[j * out_stride + i] = x[i * x_stride + j] for i < rows, j < columns; strides in elements.
 using Transpose16Fn = void (*)(const Half* x, int64_t x_stride, Half* out, int64_t out_stride,
@@ -203,6 +207,8 @@ struct KernelTable {
     NormRowsFn norm_rows;
     HalfToFloatFn half_to_float;
     FloatToHalfFn float_to_half;
+    LargestHalfFn largest_half;
+    LargestFloatFn largest_float;
     Transpose16Fn transpose16;
     TapSumFn tap_sum[kNumericsModes];
     WinogradInputFn winograd_input;  // null where right sides are not packed ahead

@@ -111,10 +111,10 @@ Step PlanCast(PlanContext& p) {
                 std::copy(s, s + count * from_bytes, t);
             } else if (to == DType::kFp32) {
                 kernels->half_to_float(reinterpret_cast<const Half*>(s),
-                                       reinterpret_cast<float*>(t), count);
+                                       reinterpret_cast<float*>(t), count, 1);
             } else if (from == DType::kFp32) {
                 kernels->float_to_half(reinterpret_cast<const float*>(s),
-                                       reinterpret_cast<Half*>(t), count);
+                                       reinterpret_cast<Half*>(t), count, 1);
             } else {
                 convert(s, t, count);
             }

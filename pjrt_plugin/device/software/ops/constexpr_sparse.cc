@@ -197,7 +197,7 @@ Step PlanCast(PlanContext& p) {
     const int64_t n = p.OutType().elements();
     const KernelTable* kernels = &p.kernels();
     return
-        [=](const Run& run) { kernels->half_to_float(run.At<Half>(from), run.At<float>(out), n); };
+        [=](const Run& run) { kernels->half_to_float(run.At<Half>(from), run.At<float>(out), n, 1); };
 }
 
 constexpr NumericClass kExact = NumericClass::kBitExact;
