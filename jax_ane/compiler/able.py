@@ -145,6 +145,7 @@ def _folds(op: Op) -> bool:
     windowed = ("stablehlo.reduce_window", "stablehlo.select_and_scatter", "stablehlo.scatter")
     return (is_arithmetic and op.name not in windowed) or op.name in (
         "stablehlo.reshape", "stablehlo.convert", "stablehlo.constant", "stablehlo.concatenate",
+        "stablehlo.optimization_barrier",
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ _ALL_ROWS = [
     *_rows(Kind.ARITHMETIC, 1e-2, "reduce", "reduce_window", "select_and_scatter"),
     *_rows(Kind.MOVEMENT, _FP16, "reshape", "transpose", "broadcast_in_dim", "slice", "pad"),
     *_rows(Kind.MOVEMENT, _FP16, "concatenate", "reverse", "convert", "constant",
-           "reduce_precision"),
+           "reduce_precision", "optimization_barrier"),
     *_host("the chip's logarithm table is known only to 0.7 %", "log", "log_plus_one"),
     *_host("next to its poles a tangent needs more digits of its argument than fp16 has", "tan"),
     *_host("control flow stays on the host", "while", "case", "if"),

@@ -12,7 +12,7 @@ from jax_ane.compiler import cost, dataflow, flops
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location
 from jax_ane.compiler.hazards import Hazard
-from jax_ane.compiler.partition import FREE, PLACED_HOST, Plan
+from jax_ane.compiler.partition import FOLLOWS, FREE, PLACED_HOST, Plan
 from jax_ane.compiler.programs import AneProgram, Settings
 
 
@@ -183,7 +183,7 @@ def _program_line(program: AneProgram, calls: int, chip: str) -> str:
 
 
 # Ops that are on the host because the user said so, or that have nothing to compute.
-_NOT_REFUSED = (FREE, PLACED_HOST)
+_NOT_REFUSED = (FREE, PLACED_HOST, FOLLOWS)
 
 
 def _on_line(program: AneProgram | None, location: Location) -> tuple[Hazard, ...]:

@@ -26,6 +26,8 @@ What works before programs are cut, or at their borders, each in a module of `ja
   `select` of a known condition is its operand.
 - Softmax across programs (`residuals.py`, with `raise_softmax_gradient`): a backward pass reads the
   softmax, not its exponentials.
+- Optimization barriers (`barriers.py`): an identity that goes where its reader goes. Within a
+  program no pass merges across one, so what `jax.checkpoint` computes again is computed again.
 - What float32 must keep (`float32.py`): updates of state, and the division by a large number with
   which a loss's gradient begins, stay on the host.
 """
