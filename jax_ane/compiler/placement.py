@@ -98,8 +98,10 @@ class Placement:
             "",
             f"{'place':5} {'count':>5} {'FLOPs':>14}  {'op':24} {'where':44} why",
         ]
-        for row in self._rows():
-            lines.append(row)
+        lines += self._rows()
+        remedies = self._remedies()
+        if remedies:
+            lines += ["", "what brings host ops to the engine, or spares them", *remedies]
         if self.hazards:
             lines += ["", "fp16 hazards"]
             lines += [f"{'note' if h.is_note else 'warn':5} {h}" for h in self.hazards]
@@ -124,6 +126,14 @@ class Placement:
             f"{_short(where):44} {why}"
             for (place, name, where, why), ops in ordered
         ]
+
+    def _remedies(self) -> list[str]:
+        host = (op for op in self.ops if op.placement == "host" and op.reason.remedy)
+        lines = (
+            f"{op.op.removeprefix('stablehlo.')} ({op.reason.code}): {op.reason.remedy}"
+            for op in host
+        )
+        return list(dict.fromkeys(lines))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the whole as JSON-ready data."""
