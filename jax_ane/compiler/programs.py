@@ -27,6 +27,7 @@ from jax_ane.compiler import (
     mil_text,
     optable,
     passes,
+    rounding,
     scaling,
 )
 from jax_ane.compiler.able import Reason
@@ -156,6 +157,8 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
     barriers.drop(program)
     computed = {i for i, value in enumerate(cluster.inputs) if _is_computed(value)}
     scaled = _scaling(program, computed, settings)
+    if _chips.load(settings.chip)["drops_rounded_scale"]["value"]:
+        rounding.guard(program)
     mil.verify(program)
     printed = mil_text.to_text(program)
     try:

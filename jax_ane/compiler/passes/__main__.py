@@ -28,6 +28,8 @@ What works before programs are cut, or at their borders, each in a module of `ja
   softmax, not its exponentials.
 - Optimization barriers (`barriers.py`): an identity that goes where its reader goes. Within a
   program no pass merges across one, so what `jax.checkpoint` computes again is computed again.
+- Scaled rounding (`rounding.py`): on chips whose compiler drops the scalar of `floor(x) * 0.5` it
+  becomes a constant of the full shape.
 - What float32 must keep (`float32.py`): updates of state, and the division by a large number with
   which a loss's gradient begins, stay on the host.
 """
