@@ -191,7 +191,8 @@ def _stablehlo(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Returns a stand-in for an array that is committed to another device."""
         if not isinstance(leaf, jax.Array) or leaf.devices() == {device}:
             return leaf
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=leaf.weak_type)
+        weak = getattr(leaf, "weak_type", False)  # random keys have none
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak)
 
     jitted: Any = fn if hasattr(fn, "lower") else jax.jit(fn)
     args, kwargs = jax.tree.map(movable, (args, kwargs))

@@ -113,13 +113,16 @@ def test_ops_says_where_each_operation_of_jax_runs(jax_ane_cli):
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert rows["dot_general"] == {
         "name": "dot_general", "place": "ane", "kind": "heavy", "tolerance": 1e-2, "chips": "all",
-        "why": "",
+        "code": "", "why": "", "do": "",
     }  # fmt: skip
-    assert rows["sort"]["place"] == "host" and rows["sort"]["why"]
+    assert rows["sort"]["place"] == "host" and rows["sort"]["code"] == "sort"
+    assert rows["tan"]["code"] == "poles" and "sin(x) / cos(x)" in rows["tan"]["do"]
     assert rows["sine"]["chips"] and rows["sine"]["chips"] != "all"
-    assert all(row["why"] for row in rows.values() if row["place"] == "host")
+    host = [row for row in rows.values() if row["place"] == "host"]
+    assert all(row["code"] and row["why"] and row["do"] for row in host)
+    assert "no-rule" not in {row["code"] for row in host}
     lines = jax_ane_cli("ops").stdout.splitlines()
-    assert lines[0].split() == ["name", "place", "kind", "tolerance", "chips", "why"]
+    assert lines[0].split() == ["name", "place", "kind", "tolerance", "chips", "code", "why", "do"]
     assert len(lines) == len(rows) + 1
 
 

@@ -377,3 +377,9 @@ def test_explain_plans_what_the_device_runs(ane, middle):
     text = jax.jit(fn).lower(jax.device_put(x, ane)).compile().as_text()
     ran = {line.split(":")[0] for line in text.splitlines() if line.startswith("ane_")}
     assert told == ran != set()
+
+
+def test_random_keys_of_another_device_can_be_explained(cpu):
+    key = jax.device_put(jax.random.key(0), cpu)
+    report = jax_ane.explain(lambda key, x: jax.random.normal(key, (8, 8)) @ x, key, np.eye(8))
+    assert any(op.op == "stablehlo.dot_general" and op.placement == "ane" for op in report.ops)

@@ -2,9 +2,9 @@
 """`jax-ane ops`: where JAX's operations run, and how far the engine's numbers can be trusted.
 
 Without a flag, a row for each StableHLO operation that the compiler knows: what it is to the
-compiler, its tolerance, the chips that have it, or why it stays on the host. With `--numerics`, a
-row for each operation of the software ANE. `python -m jax_ane.cli.ops --write FILE` rewrites that
-table in a Markdown file.
+compiler, its tolerance, the chips that have it, or why it stays on the host and what to do. With
+`--numerics`, a row for each operation of the software ANE. `python -m jax_ane.cli.ops --write FILE`
+rewrites that table in a Markdown file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def _lowered() -> list[dict[str, object]]:
                 "kind": row.kind.value,
                 "tolerance": row.tolerance if on_ane else None,
                 "chips": ("all" if not row.needs else " ".join(having)) if on_ane else "",
-                "why": row.reason,
+                "code": row.reason.code if row.reason else "",
+                "why": row.reason.text if row.reason else "",
+                "do": row.reason.remedy if row.reason else "",
             }
         )
     return sorted(rows, key=lambda row: (str(row["place"]), str(row["name"])))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 
@@ -32,6 +31,7 @@ from jax_ane.compiler.lower.shape import (
 )
 from jax_ane.compiler.lower.windows import MAX_FACTORS
 from jax_ane.compiler.operands import data_operands, indices, known_value
+from jax_ane.compiler.reasons import Reason
 
 MAX_TAPS = 256  # slices that one convolution or window may become
 _EXPONENT_BITS, _MANTISSA_BITS = 5, 10  # of fp16
@@ -39,16 +39,6 @@ _LOGARITHMIC = ("chlo.acosh", "chlo.asinh", "chlo.atanh")
 _MAX_MASK = 2**18  # elements of the constant that pads a window with other than zero
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Reason:
-    """Why an op is where it is: a stable code, a sentence, and what the user can do."""
-
-    code: str
-    text: str
-    remedy: str = ""
-
-
-NO_RULE = "no-rule"
 __all__ = [
     "MAX_RANK",
     "MAX_TAPS",
@@ -63,8 +53,8 @@ __all__ = [
 def refusal(op: Op, chip: str) -> Reason | None:
     """Returns why `op` cannot run on the ANE of a chip, or None if it can."""
     row = optable.row(op.name)
-    if row.kind is optable.Kind.HOST or not row.lowered:
-        return Reason(NO_RULE, row.reason or "no lowering rule for this op yet")
+    if row.reason is not None:
+        return row.reason
     if row.needs and not _chips.load(chip)[row.needs]["value"]:
         name = op.name.removeprefix("stablehlo.")
         return Reason("ANE022", f"{chip} has no {name}", _remedy_of_old_chip(row.needs))
@@ -145,6 +135,7 @@ def _folds(op: Op) -> bool:
     windowed = ("stablehlo.reduce_window", "stablehlo.select_and_scatter", "stablehlo.scatter")
     return (is_arithmetic and op.name not in windowed) or op.name in (
         "stablehlo.reshape", "stablehlo.convert", "stablehlo.constant", "stablehlo.concatenate",
+        "stablehlo.optimization_barrier",
     )  # fmt: skip
 
 
@@ -292,8 +283,8 @@ def _check_composite(op: Op) -> Reason | None:
     if name in COMPOSITES:
         return None
     if name in _LOGARITHMIC:
-        return Reason(NO_RULE, "the chip's logarithm, of which it is made, is only known to 0.7 %")
-    return Reason(NO_RULE, f"no lowering rule for {name} yet")
+        return optable.LOGARITHM
+    return optable.no_rule(name)
 
 
 def constant_refusal(array: np.ndarray, is_made: bool = False) -> Reason | None:

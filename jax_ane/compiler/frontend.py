@@ -17,7 +17,7 @@ from jaxlib.mlir.dialects import stablehlo
 from jaxlib.mlir.passmanager import PassManager
 
 from jax_ane import _jax_internals as internals
-from jax_ane.compiler import graph, known
+from jax_ane.compiler import barriers, graph, known
 
 # Regions of these ops are ordinary code: clusters may live there. Regions of all others (reducers,
 # comparators, scatter updates) are arguments of their op and must stay as they are.
@@ -225,6 +225,7 @@ def _collect(
     block: ir.Block, path: str, place: str, blocks: list[graph.Block], reader: graph.Reader
 ) -> None:
     blocks.append(graph.build_block(block, path, place, reader))
+    barriers.split(blocks[-1])
     known.evaluate(blocks[-1])  # before inner blocks are read: they may use what it takes out
     for index, op in enumerate(block.operations):
         op = op.operation

@@ -77,6 +77,8 @@ class Op:
     place: str = ""  # what `jax_ane.place` asked for: "host", "ane" or nothing
     reader: Reader | None = None  # of the op's module
     flops: int | None = None  # once `flops.count` has counted them
+    # All parts of the barrier of which this op is one (compiler/barriers.py): one list for all.
+    parts: list[Op] = dataclasses.field(default_factory=list)
 
     def attr(self, name: str) -> Any:
         """Returns the MLIR attribute `name`, or None."""
@@ -111,6 +113,14 @@ class Op:
         operands = ", ".join(str(v.type) for v in self.operands)
         return f"{self.name.removeprefix('stablehlo.')}({operands})"
 
+    def remove(self) -> None:
+        """Erases the op, which nobody reads any more, from its MLIR and its operands' users."""
+        for operand in dict.fromkeys(self.operands):
+            operand.users.remove(self)
+        if self in self.parts:
+            self.parts.remove(self)
+        self.mlir.erase()
+
 
 @dataclasses.dataclass(eq=False)
 class Block:
@@ -121,6 +131,17 @@ class Block:
     arguments: list[Value]
     returned: list[Value]
     mlir: ir.Block
+
+    def set_ops(self, ops: list[Op]) -> None:
+        """Takes other ops, in their order, and numbers them."""
+        self.ops = ops
+        for index, op in enumerate(ops):
+            op.index = index
+
+    def unused_index(self) -> int:
+        """Returns an index above those of all values."""
+        values = (v for op in self.ops for v in (*op.operands, *op.results))
+        return 1 + max((v.index for v in (*self.arguments, *self.returned, *values)), default=0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -302,8 +323,8 @@ def comparison_direction(op: Op) -> str:
 
 
 def passes_constant(op: Op) -> bool:
-    """Says whether `op` only repeats its operand's value: a broadcast, or a harmless conversion."""
-    if op.name == "stablehlo.broadcast_in_dim":
+    """Says whether `op` repeats its operand's value: a broadcast, barrier, harmless conversion."""
+    if op.name in ("stablehlo.broadcast_in_dim", "stablehlo.optimization_barrier"):
         return True
     if op.name != "stablehlo.convert":
         return False

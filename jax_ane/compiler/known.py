@@ -51,9 +51,7 @@ def evaluate(block: Block) -> None:
             array = array.astype(NUMPY_DTYPES[op.type.dtype], copy=False)
             op.results[0].known = np.broadcast_to(array, op.type.shape)
     if decided:
-        block.ops = [op for op in block.ops if op not in decided]
-        for index, op in enumerate(block.ops):
-            op.index = index
+        block.set_ops([op for op in block.ops if op not in decided])
 
 
 class _Unknown(Exception):
@@ -86,14 +84,12 @@ def _forward(block: Block, op: Op) -> bool:
     if condition is None or varying(condition).size != 1:
         return False
     chosen, result = op.operands[1 if condition.flat[0] else 2], op.results[0]
-    for operand in dict.fromkeys(op.operands):
-        operand.users.remove(op)
     for user in result.users:
         user.operands = [chosen if value is result else value for value in user.operands]
     chosen.users = sorted({*chosen.users, *result.users}, key=lambda user: user.index)
     block.returned = [chosen if value is result else value for value in block.returned]
     result.mlir.replace_all_uses_with(chosen.mlir)
-    op.mlir.erase()
+    op.remove()
     return True
 
 
@@ -246,5 +242,6 @@ _RULES: dict[str, Rule] = {
         "rsqrt": _real(lambda x: 1 / np.sqrt(x)),
         "power": _real(np.power),
         "floor": _elementwise(np.floor),
+        "optimization_barrier": lambda op, a: a[0],
     }.items()
 }

@@ -283,6 +283,7 @@ INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
     **dict.fromkeys(COMPARISONS, _COMPARE),
     "select": _elementwise("fp16", ("cond", "a", "b"), ("bool", "fp16", "fp16")),
     "cast": _infer_same,
+    "barrier": _infer_same,  # of the passes alone (compiler/barriers.py): MIL has none
     "matmul": _infer_matmul,
     "conv": _infer_conv,
     "reshape": _infer_reshape,

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from jax_ane.compiler import able, float32, optable
+from jax_ane.compiler import able, barriers, float32, optable
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Block, Op, Value
 from jax_ane.compiler.operands import data_operands
@@ -41,6 +41,7 @@ NOT_BETWEEN = Reason(
     "use jax_ane.config(placement='ane') to force it",
 )
 FREE = Reason("constant", "a constant, copied to wherever it is used")
+FOLLOWS = Reason("barrier", "an identity, in the hands of a reader that is on the host")
 SHARDED = Reason("sharded", "programs over several devices run on the host for now")
 
 
@@ -90,6 +91,7 @@ def plan_block(block: Block, placement: str, chip: str, sharded: bool = False) -
             if op.place != "ane":
                 reasons[op.index] = reasons[op.index] or reason
     on_ane = {op.index for op in ops if reasons[op.index] is None}
+    on_ane -= _without_reader(block, on_ane)
     levels: list[int] = []
     groups: list[list[Op]] = []
     why: dict[int, Reason] = {}
@@ -97,11 +99,14 @@ def plan_block(block: Block, placement: str, chip: str, sharded: bool = False) -
         levels = _levels(block, on_ane, free)
         groups = _groups(ops, on_ane, levels, free)
         kept, why = _prune(groups, placement)
+        kept -= _without_reader(block, kept)
         for index in on_ane - kept:
             reasons[index] = NOT_BETWEEN
         if kept == on_ane:
             break
         on_ane = kept
+    for index in _without_reader(block, on_ane) - free:
+        reasons[index] = FOLLOWS
     for index in on_ane:
         reasons[index] = why[index]
     clusters = [
@@ -247,6 +252,17 @@ def _refusal(op: Op, free: set[int], chip: str) -> Reason | None:
     return None
 
 
+def _without_reader(block: Block, on_ane: set[int]) -> set[int]:
+    """Returns the barriers whose reader is not on the ANE: they go where it goes."""
+    found: set[int] = set()
+    for op in reversed(block.ops):
+        if op.name == barriers.NAME:
+            readers = {user.index for result in op.results for user in result.users}
+            if not readers or not readers <= on_ane - found:
+                found.add(op.index)
+    return found
+
+
 def _is_initial_value(op: Op, operand: Value) -> bool:
     return op.name.startswith("stablehlo.reduce") and operand is op.operands[-1]
 
@@ -264,7 +280,8 @@ def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
     for op in block.ops:
         kind = op.index in on_ane
         level = 1 if kind else 0
-        for operand in data_operands(op) if kind else op.operands:
+        held_back = [v for part in op.parts for v in part.operands]
+        for operand in (*data_operands(op), *held_back) if kind else op.operands:
             producer = operand.producer
             if producer is None or producer.index in free:
                 continue

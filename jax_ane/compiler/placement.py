@@ -12,7 +12,7 @@ from jax_ane.compiler import cost, dataflow, flops
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location
 from jax_ane.compiler.hazards import Hazard
-from jax_ane.compiler.partition import FREE, PLACED_HOST, Plan
+from jax_ane.compiler.partition import FOLLOWS, FREE, PLACED_HOST, Plan
 from jax_ane.compiler.programs import AneProgram, Settings
 
 
@@ -98,8 +98,10 @@ class Placement:
             "",
             f"{'place':5} {'count':>5} {'FLOPs':>14}  {'op':24} {'where':44} why",
         ]
-        for row in self._rows():
-            lines.append(row)
+        lines += self._rows()
+        remedies = self._remedies()
+        if remedies:
+            lines += ["", "what brings host ops to the engine, or spares them", *remedies]
         if self.hazards:
             lines += ["", "fp16 hazards"]
             lines += [f"{'note' if h.is_note else 'warn':5} {h}" for h in self.hazards]
@@ -124,6 +126,14 @@ class Placement:
             f"{_short(where):44} {why}"
             for (place, name, where, why), ops in ordered
         ]
+
+    def _remedies(self) -> list[str]:
+        host = (op for op in self.ops if op.placement == "host" and op.reason.remedy)
+        lines = (
+            f"{op.op.removeprefix('stablehlo.')} ({op.reason.code}): {op.reason.remedy}"
+            for op in host
+        )
+        return list(dict.fromkeys(lines))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the whole as JSON-ready data."""
@@ -183,7 +193,7 @@ def _program_line(program: AneProgram, calls: int, chip: str) -> str:
 
 
 # Ops that are on the host because the user said so, or that have nothing to compute.
-_NOT_REFUSED = (FREE, PLACED_HOST)
+_NOT_REFUSED = (FREE, PLACED_HOST, FOLLOWS)
 
 
 def _on_line(program: AneProgram | None, location: Location) -> tuple[Hazard, ...]:

@@ -17,7 +17,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from jax_ane import _chips, _counters
-from jax_ane.compiler import cost, flops, hazards, lower, mil, mil_text, optable, passes, scaling
+from jax_ane.compiler import (
+    barriers,
+    cost,
+    flops,
+    hazards,
+    lower,
+    mil,
+    mil_text,
+    optable,
+    passes,
+    rounding,
+    scaling,
+)
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location, TensorType, Value
 from jax_ane.compiler.optable import Kind
@@ -142,8 +154,11 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
     program = context.finish()
     lowered_op_count = _op_count(program)
     statistics = passes.run(program, disabled_passes, settings.validate_ir)
+    barriers.drop(program)
     computed = {i for i, value in enumerate(cluster.inputs) if _is_computed(value)}
     scaled = _scaling(program, computed, settings)
+    if _chips.load(settings.chip)["drops_rounded_scale"]["value"]:
+        rounding.guard(program)
     mil.verify(program)
     printed = mil_text.to_text(program)
     try:

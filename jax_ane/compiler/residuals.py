@@ -257,10 +257,9 @@ def _as_it_crosses(y: Value, before: Op, placed: dict[int, Op]) -> Value:
 
 
 def _commit(block: Block, placed: dict[int, Op]) -> None:
-    """Puts the new ops into their places, drops what nobody reads, and numbers anew."""
+    """Puts the new ops into their places and drops what nobody reads."""
     returned = {value.index for value in block.returned}
-    unused = 1 + max(v.index for op in block.ops for v in (*op.operands, *op.results))
-    for number, op in enumerate(placed.values(), unused):
+    for number, op in enumerate(placed.values(), block.unused_index()):
         op.results[0].index = number
     kept: list[Op] = []
     for op in reversed(block.ops):
@@ -269,10 +268,6 @@ def _commit(block: Block, placed: dict[int, Op]) -> None:
             kept.append(op)
             if op.index in placed:
                 kept.append(placed[op.index])
-            continue
-        for operand in dict.fromkeys(op.operands):
-            operand.users.remove(op)
-        op.mlir.erase()
-    block.ops = kept[::-1]
-    for index, op in enumerate(block.ops):
-        op.index = index
+        else:
+            op.remove()
+    block.set_ops(kept[::-1])

@@ -95,7 +95,7 @@ def placed(fn, op):
         ("gather", "indices", lambda x: jnp.broadcast_to(x[0, 0], (65536,))[jnp.array([1, 9])]),
         ("reduce", "indices", lambda x: jnp.argmax(x, 1)),
         ("composite", "indices", lambda x: lax.top_k(x, 2)),
-        ("sort", "no-rule", lambda x: jnp.sort(x, 1)),
+        ("sort", "sort", lambda x: jnp.sort(x, 1)),
     ],
 )  # fmt: skip
 def test_what_stays_on_the_host(op, code, fn):

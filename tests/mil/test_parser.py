@@ -405,7 +405,11 @@ CONV3D = one(
     ],
     {"x": ("fp16", (1, 1, 1, 1, 4))},
 )
+ROUNDED = one(
+    [op("r", (1, 4), "floor(x = x)"), const("c", "fp16", 2.0), op("y", (1, 4), "mul(x = r, y = c)")]
+)
 GATES = {
+    "scaled rounding": (ROUNDED, "ANE034", "M5"),
     "int4 blocks": (INT4, "ANE030", "M1 M2 M6"),
     "logical_and": (AND, "ANE022", "M1 M2 M3 M5 M6"),
     "topk": (TOP, "ANE022", "M1"),
@@ -421,6 +425,31 @@ def test_refused_on_some_chips_only(name):
     for chip in ("M1", "M2", "M3", "M4", "M5", "M6"):
         wanted = [number] if chip in refusing.split() else []
         assert [f.id for f in mil.check(text, chip=chip)] == wanted, chip
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [op("r", (1, 4), "floor(x = x)"), const("c", "fp16", [[2.0] * 4]),
+         op("y", (1, 4), "mul(x = r, y = c)")],
+        [op("r", (1, 4), "abs(x = x)"), const("c", "fp16", 2.0),
+         op("y", (1, 4), "mul(x = r, y = c)")],
+        [op("r", (1, 4), "ceil(x = x)"), const("c", "fp16", 2.0),
+         op("y", (1, 4), "add(x = r, y = c)")],
+        [op("r", (1, 4), "round(x = x)"), op("y", (1, 4), "mul(x = r, y = x)")],
+    ],
+    ids=["full constant", "other op", "sum", "no constant"],
+)  # fmt: skip
+def test_neighbours_of_a_scaled_rounding_are_taken(lines):
+    assert mil.check(one(lines), chip="M5") == []
+
+
+@pytest.mark.parametrize("opcode", ["floor", "ceil", "round"])
+def test_scaled_rounding_is_refused_on_either_side(opcode):
+    rounded = [op("r", (1, 4), f"{opcode}(x = x)"), const("c", "fp16", 2.0)]
+    for product in ("mul(x = r, y = c)", "mul(x = c, y = r)"):
+        (finding,) = mil.check(one([*rounded, op("y", (1, 4), product)]), chip="M5")
+        assert finding.id == "ANE034" and "full shape" in finding.message
 
 
 def test_position_is_exact():

@@ -108,6 +108,7 @@ class Context:
     def __init__(self, axis_limit: int = NARROWEST_LIMIT) -> None:
         self.axis_limit = axis_limit
         self.builder = mil.Builder()
+        self.barriers: dict[tuple[int, int], mil.Value] = {}  # by the whole one and the operand
         self._values: dict[int, mil.Value] = {}
 
     # -- values ------------------------------------------------------------------

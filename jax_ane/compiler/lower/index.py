@@ -102,18 +102,11 @@ def gather_indexing(op: Op) -> Indexing | None:
     """Returns what a gather reads, or None when that is known only at run time."""
     from jaxlib.mlir.dialects import stablehlo
 
-    starts = known_value(op.operands[1])
-    if starts is None:
-        return None
     numbers: Any = stablehlo.GatherDimensionNumbers(op.attr("dimension_numbers"))
-    batching = dict(
-        zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=True)
-    )
-    sizes = op.ints("slice_sizes")
-    dropped = {*numbers.collapsed_slice_dims, *batching}
     return _indexing(
-        op.operands[0].tensor.shape, starts, numbers.index_vector_dim, numbers.start_index_map,
-        batching, sizes, dropped, list(numbers.offset_dims), len(op.type.shape), clamps=True,
+        op, op.type.shape, numbers.index_vector_dim, numbers.start_index_map,
+        (numbers.operand_batching_dims, numbers.start_indices_batching_dims),
+        numbers.collapsed_slice_dims, numbers.offset_dims, clamps=True,
     )  # fmt: skip
 
 
@@ -121,35 +114,44 @@ def scatter_indexing(op: Op) -> Indexing | None:
     """Returns what a scatter writes, or None when that is known only at run time."""
     from jaxlib.mlir.dialects import stablehlo
 
-    starts = known_value(op.operands[1])
-    if starts is None:
-        return None
     numbers: Any = stablehlo.ScatterDimensionNumbers(op.attr("scatter_dimension_numbers"))
-    batching = dict(
-        zip(numbers.input_batching_dims, numbers.scatter_indices_batching_dims, strict=True)
-    )
-    shape, updates = op.operands[0].tensor.shape, op.operands[2].tensor.shape
-    dropped = {*numbers.inserted_window_dims, *batching}
-    window = iter([updates[a] for a in numbers.update_window_dims])
-    sizes = [1 if axis in dropped else next(window) for axis in range(len(shape))]
     return _indexing(
-        shape, starts, numbers.index_vector_dim, numbers.scattered_dims_to_operand_dims,
-        batching, sizes, dropped, list(numbers.update_window_dims), len(updates), clamps=False,
+        op, op.operands[2].tensor.shape, numbers.index_vector_dim,
+        numbers.scattered_dims_to_operand_dims,
+        (numbers.input_batching_dims, numbers.scatter_indices_batching_dims),
+        numbers.inserted_window_dims, numbers.update_window_dims, clamps=False,
     )  # fmt: skip
 
 
 def _indexing(
-    shape: tuple[int, ...],
-    starts: np.ndarray,
+    op: Op,
+    windowed: tuple[int, ...],
     vector_dim: int,
     index_map: Sequence[int],
-    batching: dict[int, int],
-    sizes: Sequence[int],
-    dropped: set[int],
-    window_dims: list[int],
-    rank: int,
+    batching_dims: tuple[Sequence[int], Sequence[int]],
+    collapsed: Sequence[int],
+    window_dims: Sequence[int],
     clamps: bool,
-) -> Indexing:
+) -> Indexing | None:
+    """Returns where an op's indices point, or None when they are known only at run time.
+
+    Args:
+        op: its first operand is the array, its second holds the indices.
+        windowed: the shape of what is read or written.
+        vector_dim: the axis of the indices that holds one index's parts.
+        index_map: for each part the axis of the array that it counts along.
+        batching_dims: axes of the array, and the indices' axes that they go along with.
+        collapsed: other axes of the array that windows are 1 long on and do not have.
+        window_dims: the axes of `windowed` that windows do have, in the array's order.
+        clamps: whether windows are moved inside, or left out.
+    """
+    starts, shape = known_value(op.operands[1]), op.operands[0].tensor.shape
+    if starts is None:
+        return None
+    batching = dict(zip(*batching_dims, strict=True))
+    dropped, window_dims = {*collapsed, *batching}, list(window_dims)
+    extents_of_window = iter([windowed[axis] for axis in window_dims])
+    sizes = [1 if axis in dropped else next(extents_of_window) for axis in range(len(shape))]
     if vector_dim == starts.ndim:
         starts = starts[..., None]
     starts = np.moveaxis(starts, vector_dim, -1).astype(np.int64)
@@ -181,7 +183,7 @@ def _indexing(
     batch_labels = iter([("batch", d) for d in range(len(batch))])
     outside = tuple(
         ("array", within[window_dims.index(d)]) if d in window_dims else next(batch_labels)
-        for d in range(rank)
+        for d in range(len(windowed))
     )
     indexing = Indexing(
         shape, tuple(merged), places.reshape(-1), (), (), outside, None, tuple(sizes), is_cut

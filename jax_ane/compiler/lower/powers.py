@@ -88,9 +88,6 @@ def lower_remainder(context: Context, op: Op) -> mil.Value:
     x, y = context.ranked(op.operands[0]), context.get(op.operands[1])
     size, step = context.op("abs", {"x": x}), _magnitude(context, y)
     times = context.op("floor_div", {"x": size, "y": step})
-    # A full constant: a scalar product right after a floor is dropped by M5's compiler.
-    if step.constant is not None and step.shape == ():
-        step = context.expand(step, times.shape)
     rest = context.op("sub", {"x": size, "y": context.op("mul", {"x": times, "y": step})})
     rest = context.op("maximum", {"x": rest, "y": context.constant(0.0)})
     turned = context.op("mul", {"x": rest, "y": context.constant(-1.0)})
@@ -113,7 +110,7 @@ def lower_round_nearest_afz(context: Context, op: Op) -> mil.Value:
 @lowers("stablehlo.round_nearest_even")
 def lower_round_nearest_even(context: Context, op: Op) -> mil.Value:
     # `round` takes halves away from zero. Half way between two whole numbers, twice the rounded
-    # half of x is the even one of them. It is doubled by adding, for the reason above.
+    # half of x is the even one of them.
     x = context.ranked(op.operands[0])
     halved = context.op("mul", {"x": x, "y": context.constant(0.5)})
     half = context.op("round", {"x": halved})

@@ -29,6 +29,26 @@ def _fold_splat(context: Context, array: np.ndarray) -> mil.Value:
     return context.constant(array)
 
 
+@lowers("stablehlo.optimization_barrier")
+def lower_optimization_barrier(context: Context, op: Op) -> mil.Value:
+    # All parts of one barrier that hold one value are one: readers of x and x find each other.
+    key = id(op.parts), op.operands[0].index
+    if key not in context.barriers:
+        held = context.get(op.operands[0])
+        context.barriers[key] = _barrier(context, held, len(context.barriers))
+    return context.barriers[key]
+
+
+def _barrier(context: Context, held: mil.Value, number: int) -> mil.Value:
+    """Puts a barrier before what reshapes a value: behind it, reshapes meet again."""
+    if held.constant is not None:
+        return held
+    if held.op is not None and held.op.opcode in ("reshape", "transpose"):
+        source = _barrier(context, held.op.input("x"), number)
+        return context.op(held.op.opcode, {"x": source}, **held.op.params)
+    return context.op("barrier", {"x": held}, number=number)
+
+
 @lowers("stablehlo.broadcast_in_dim")
 def lower_broadcast_in_dim(context: Context, op: Op) -> mil.Value:
     held = context.get(op.operands[0])

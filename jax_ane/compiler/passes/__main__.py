@@ -26,6 +26,10 @@ What works before programs are cut, or at their borders, each in a module of `ja
   `select` of a known condition is its operand.
 - Softmax across programs (`residuals.py`, with `raise_softmax_gradient`): a backward pass reads the
   softmax, not its exponentials.
+- Optimization barriers (`barriers.py`): an identity that goes where its reader goes. Within a
+  program no pass merges across one, so what `jax.checkpoint` computes again is computed again.
+- Scaled rounding (`rounding.py`): on chips whose compiler drops the scalar of `floor(x) * 0.5` it
+  becomes a constant of the full shape.
 - What float32 must keep (`float32.py`): updates of state, and the division by a large number with
   which a loss's gradient begins, stay on the host.
 """
@@ -52,6 +56,12 @@ Passes that were tried or counted, and do not pay. `docs/pass-effects.md` shows 
   0.02 11 times.
 - *Cancelling concatenations and slices*: the table's programs, forward and backward, have no
   slice of a concatenation, and 7 slices of a slice among 1,900.
+- *Guards against the accumulator's overflow at 2^15*: would make an operand smaller and the result
+  larger where bounds are known. In 14 forward passes and 13 training steps of the table no product
+  has two bounded operands that reach it: weights are inputs. Where terms have one sign, as of
+  softmax, clip or images, it would save results from 2^15 to 65504, one bit (`relu6` of 5.8, 1,024
+  times: infinite, for 34,447). The 20 long sums that may overflow are of gradients, which
+  `scale_operands` takes back at run time.
 - *A choice of layout*: nothing published tells the layouts of one product apart; the fitted rates
   of pointwise convolutions and of matmul are the same.
 """

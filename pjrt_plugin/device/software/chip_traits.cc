@@ -32,12 +32,19 @@ StatusOr<ChipTraits> MakeChipTraits(const std::string& name, const std::string& 
         {"long_reduction", &traits.long_reduction},
     };
     const std::map<std::string, bool*> switches = {
-        {"slice_hazard", &traits.slice_hazard},     {"winograd", &traits.winograd},
-        {"float32_border", &traits.float32_border}, {"native_sin", &traits.native_sin},
-        {"texture_engine", &traits.texture_engine}, {"native_topk", &traits.native_topk},
-        {"native_range", &traits.native_range},     {"reflect_pad", &traits.reflect_pad},
-        {"logical_and", &traits.logical_and},       {"conv3d", &traits.conv3d},
-        {"int4_blockwise", &traits.int4_blockwise}, {"late_softplus", &traits.late_softplus},
+        {"slice_hazard", &traits.slice_hazard},
+        {"winograd", &traits.winograd},
+        {"float32_border", &traits.float32_border},
+        {"native_sin", &traits.native_sin},
+        {"texture_engine", &traits.texture_engine},
+        {"native_topk", &traits.native_topk},
+        {"native_range", &traits.native_range},
+        {"reflect_pad", &traits.reflect_pad},
+        {"logical_and", &traits.logical_and},
+        {"conv3d", &traits.conv3d},
+        {"int4_blockwise", &traits.int4_blockwise},
+        {"late_softplus", &traits.late_softplus},
+        {"drops_rounded_scale", &traits.drops_rounded_scale},
     };
     for (const auto& [key, value] : values) {
         if (auto it = numbers.find(key); it != numbers.end()) {

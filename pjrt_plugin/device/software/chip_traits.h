@@ -46,8 +46,9 @@ struct ChipTraits {
     bool reflect_pad = true;   // pad modes reflect and replicate
     bool logical_and = false;
     bool conv3d = false;
-    bool int4_blockwise = true;  // constexpr_blockwise_shift_scale of int4 and uint4 compiles
-    bool late_softplus = false;  // softplus collapses at ln 65504 instead of ln 32768
+    bool int4_blockwise = true;        // constexpr_blockwise_shift_scale of int4 and uint4 compiles
+    bool late_softplus = false;        // softplus collapses at ln 65504 instead of ln 32768
+    bool drops_rounded_scale = false;  // its compiler drops x from floor(..) * x, x a scalar
 };
 
 // Reads the keys of a chip file; `values` maps each key to its number (truth values as 0 and 1).

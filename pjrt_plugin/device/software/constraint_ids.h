@@ -44,6 +44,7 @@ enum class Rule : int {
     kVectorPalette = 31,
     kEinsum = 32,
     kTileFactor = 33,
+    kScaledRounding = 34,
     kWeightMemory = 40,
     kSurfaceCount = 41,
 
