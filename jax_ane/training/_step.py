@@ -199,22 +199,27 @@ class TrainStep:
         params, frozen = split(state.params, mask)
         scale = state.loss_scale
         gradients, loss, aux, clamped = self._gradients(params, frozen, batch, scale)
-        if scale is not None:
-            gradients = scale.unscale(gradients)
-        norm = optax.tree.norm(gradients).astype(jnp.float32)
+        inverse = jnp.float32(1) if scale is None else scale.unscale(jnp.float32(1))
+        norm = optax.tree.norm(gradients).astype(jnp.float32) * inverse
         nonfinite = lax.cond(
             jnp.isfinite(norm),
             lambda: jnp.int32(0),
             lambda: precision.count_nonfinite(gradients),
         )
         finite = jnp.isfinite(norm) & jnp.isfinite(loss)
-        gradients = self._clipped(gradients, norm)
-        updates, opt_state = self._optimizer.update(gradients, state.opt_state, params)
-        new_params = optax.apply_updates(params, updates)
+        factor = self._factor(norm, inverse)
+
+        def update() -> tuple[Any, Any]:
+            # Unscaled and clipped here, where the optimiser's own loops take it along.
+            true = gradients if factor is None else _times(gradients, factor)
+            updates, opt_state = self._optimizer.update(true, state.opt_state, params)
+            return optax.apply_updates(params, updates), opt_state
+
         skips = self._skips(state)
-        if skips:
-            new_params = _choose(finite, new_params, params)
-            opt_state = _choose(finite, opt_state, state.opt_state)
+        if skips:  # a branch: a select would have to keep the old values beside the new
+            new_params, opt_state = lax.cond(finite, update, lambda: (params, state.opt_state))
+        else:
+            new_params, opt_state = update()
         metrics = Metrics(
             loss=loss.astype(jnp.float32),
             grad_norm=norm,
@@ -258,12 +263,13 @@ class TrainStep:
         gradients = jax.tree.map(lambda g: g * jnp.asarray(share, g.dtype), sums)
         return gradients, losses.mean(), jax.tree.map(_joined, aux), reached.sum(dtype=jnp.int32)
 
-    def _clipped(self, gradients: Any, norm: jax.Array) -> Any:
+    def _factor(self, norm: jax.Array, inverse: jax.Array) -> jax.Array | None:
+        """Returns what gradients are multiplied by to be unscaled and clipped."""
         if self._clip_norm is None:
-            return gradients
-        factor = jnp.minimum(1.0, self._clip_norm / jnp.maximum(norm, 1e-12))
-        factor = jnp.where(jnp.isfinite(norm), factor, 1.0)  # sanitised ones stay what they are
-        return jax.tree.map(lambda g: g * factor.astype(g.dtype), gradients)
+            return None if self._loss_scale is None else inverse
+        clip = jnp.minimum(1.0, self._clip_norm / jnp.maximum(norm, 1e-12))
+        # Where some are not finite, a sanitising optimiser wants the others as they are.
+        return inverse * jnp.where(jnp.isfinite(norm), clip, 1.0)
 
     def _skips(self, state: TrainState) -> bool:
         """Whether a step that is not finite is left out: not where the optimiser cleans up."""
@@ -376,8 +382,8 @@ def _master(leaf: Any) -> jax.Array:
     return array.astype(jnp.float32) if narrow else array
 
 
-def _choose(condition: jax.Array, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+def _times(tree: Any, factor: jax.Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), tree)
 
 
 def _joined(leaf: jax.Array) -> jax.Array:
