@@ -127,7 +127,10 @@ def _block(p: Params, x: jax.Array) -> jax.Array:
 
 
 def _rms_norm(scale: jax.Array, x: jax.Array) -> jax.Array:
-    return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON) * scale
+    # Not by rsqrt: its gradient has rsqrt(m)^3 / 2, which leaves fp16's range for a mean m below
+    # 4e-4, and a fresh embedding's is 4e-4. What is divided by here is its square root, and its
+    # square.
+    return x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON) * scale
 
 
 def _rotate(x: jax.Array) -> jax.Array:

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jax_ane
+
 pytest.importorskip("optax", reason="the model's loss is optax's")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -100,6 +102,20 @@ def test_forward_on_ane_is_near_the_reference(model, size, ane):
     tokens = tokens_of(size)
     got = jax.jit(model.forward)(*jax.device_put((params, tokens), ane))
     assert distance(got, reference(params, tokens)) < 5e-3
+
+
+@pytest.mark.parametrize(("numerics", "bound"), [("fast", 5e-3), ("exact", 5e-2)])
+def test_gradients_of_a_fresh_model_on_ane_are_near_float32(model, ane, cpu, numerics, bound):
+    """A fresh embedding's mean square, 4e-4, is where the gradient of rsqrt leaves fp16."""
+    size = model.Size(width=128, hidden=384, depth=2, words=512, length=32)
+    arguments = model.init(size), {"tokens": tokens_of(size, extra=1)}
+    with jax_ane.config(numerics=numerics):
+        got, want = (
+            jax.jit(jax.grad(model.loss))(*jax.device_put(arguments, device))
+            for device in (ane, cpu)
+        )
+    distances = jax.tree.map(lambda g, w: distance(g, np.asarray(w)), got, want)
+    assert max(jax.tree.leaves(distances)) < bound
 
 
 def test_loss_predicts_the_next_token(model, size):
