@@ -23,6 +23,7 @@ from jax_ane._status import reset_stats as reset_stats
 from jax_ane._status import stats as stats
 
 if TYPE_CHECKING:
+    from jax_ane import data as data
     from jax_ane import mil as mil
     from jax_ane._scopes import full_precision as full_precision
     from jax_ane._scopes import place as place
@@ -35,6 +36,7 @@ except _PackageNotFoundError:  # running from a source tree that was never insta
     __version__ = "0+unknown"
 
 _LAZY = {
+    "data": "jax_ane.data",
     "explain": "jax_ane.report",
     "full_precision": "jax_ane._scopes",
     "lower": "jax_ane.report",

@@ -4,6 +4,11 @@
 from __future__ import annotations
 
 
+def four_parts(what: str, where: str, why: str, remedy: str) -> str:
+    """Returns an error's text: what failed, where, why, and what to do, on lines of their own."""
+    return f"{what}\n  where: {where}\n  why: {why}\n  do: {remedy}"
+
+
 class AneError(Exception):
     """Base of all errors that jax-ane raises on its own account."""
 

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Llama of 110 million weights: rotary positions, RMS norm, SwiGLU, no biases."""
+"""A Llama of the size of Stories-110M, the model of `examples/`, here with a head of its own."""
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from models import common, transformer
+from models import common
 from models.common import Spec, Weights
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "examples"))
+from stories_model import STORIES_110M, forward
 
 Params = dict[str, Any]
 # width, hidden width, blocks, words, length
-FULL, SMALL = (768, 2048, 12, 32000, 256), (128, 384, 2, 512, 32)
+FULL, SMALL = dataclasses.astuple(STORIES_110M), (128, 384, 2, 512, 32)
 
 
 def init(seed: int | None = 0, small: bool = False) -> Params:
@@ -40,38 +44,6 @@ def init(seed: int | None = 0, small: bool = False) -> Params:
         "norm": weights.fill(1, width),
         "head": matrix(width, words),
     }
-
-
-def _rms_norm(scale: jax.Array, x: jax.Array) -> jax.Array:
-    return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + common.EPSILON) * scale
-
-
-def _rotate(x: jax.Array) -> jax.Array:
-    """Turns the halves of each head by angles that grow with the position."""
-    half = x.shape[-1] // 2
-    rate = 10000.0 ** (-np.arange(half) / half)
-    angle = (np.arange(x.shape[2])[:, None] * rate).astype(np.float32)
-    cos, sin = np.cos(angle), np.sin(angle)
-    a, b = x[..., :half], x[..., half:]
-    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
-
-
-def _block(p: Params, x: jax.Array) -> jax.Array:
-    h = _rms_norm(p["norm1"], x)
-    q, k, v = (transformer.split_heads(h @ p[name]) for name in ("q", "k", "v"))
-    mask = transformer.causal_mask(x.shape[1])
-    mixed = transformer.attend(_rotate(q), _rotate(k), v, mask)
-    x = x + transformer.merge_heads(mixed) @ p["out"]
-    h = _rms_norm(p["norm2"], x)
-    return x + (jax.nn.silu(h @ p["gate"]) * (h @ p["up"])) @ p["down"]
-
-
-def forward(params: Params, tokens: jax.Array) -> jax.Array:
-    """Returns the logits `[batch, length, words]` of int32 `tokens` `[batch, length]`."""
-    x = params["word"][tokens]
-    for p in params["blocks"]:
-        x = _block(p, x)
-    return _rms_norm(params["norm"], x) @ params["head"]
 
 
 def loss(params: Params, tokens: jax.Array, following: jax.Array) -> jax.Array:

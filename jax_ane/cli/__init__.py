@@ -13,6 +13,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from jax_ane._errors import four_parts
+
 COMMANDS = {
     "doctor": "examine the installation; exit 1 if it is unusable",
     "info": "versions, engine, chip, instruction set, flags",
@@ -29,7 +31,7 @@ class UsageError(Exception):
     """
 
     def __init__(self, what: str, where: str, why: str, remedy: str) -> None:
-        super().__init__(f"{what}\n  where: {where}\n  why: {why}\n  do: {remedy}")
+        super().__init__(four_parts(what, where, why, remedy))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
