@@ -196,8 +196,9 @@ Step PlanCast(PlanContext& p) {
     const Ref from = p.In("source_val"), out = p.Out();
     const int64_t n = p.OutType().elements();
     const KernelTable* kernels = &p.kernels();
-    return
-        [=](const Run& run) { kernels->half_to_float(run.At<Half>(from), run.At<float>(out), n, 1); };
+    return [=](const Run& run) {
+        kernels->half_to_float(run.At<Half>(from), run.At<float>(out), n, 1);
+    };
 }
 
 constexpr NumericClass kExact = NumericClass::kBitExact;
