@@ -23,6 +23,7 @@ from jax_ane.compiler import (
     placement,
     programs,
     residuals,
+    roots,
     strictness,
     worth,
 )
@@ -120,8 +121,8 @@ def _plan(
     frontend.normalise(module)
     blocks = frontend.code_blocks(module)
     rewriting &= not is_sharded and settings.placement != "host"
-    rewriting &= residuals.NAME not in settings.disabled_passes
-    changed = [residuals.rewrite(b, settings.chip) if rewriting else [] for b in blocks]
+    rules = [r for r in (residuals, roots) if rewriting and r.NAME not in settings.disabled_passes]
+    changed = [[op for rule in rules for op in rule.rewrite(b, settings.chip)] for b in blocks]
     plans = [partition.plan_block(b, settings.placement, settings.chip, is_sharded) for b in blocks]
     built = [_build_programs(plan, settings) for plan in plans]
     if settings.placement == "auto":

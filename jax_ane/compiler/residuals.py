@@ -16,9 +16,8 @@ where one of them stays on the host.
 from __future__ import annotations
 
 import numpy as np
-from jaxlib.mlir import ir
 
-from jax_ane.compiler import able, optable
+from jax_ane.compiler import able, editing, optable
 from jax_ane.compiler.graph import Block, Op, Value, constant_of
 from jax_ane.compiler.lower import reduce as reduce_rules
 from jax_ane.compiler.optable import Kind
@@ -30,16 +29,16 @@ Axes = tuple[int, ...]
 def rewrite(block: Block, chip: str) -> list[Op]:
     """Rewrites in place, as far as the chip has the ops; returns those that now round otherwise."""
     changed: list[Op] = []
-    placed: dict[int, Op] = {}  # new ops, by the index of the one that each stands before
+    placed: editing.Placed = {}  # new ops, by the index of the one that each stands before
     for op in block.ops:
         if op.name == "stablehlo.multiply":
             changed += _rewrite(op, placed, chip)
     if changed:
-        _commit(block, placed)
+        editing.commit(block, placed)
     return changed
 
 
-def _rewrite(root: Op, placed: dict[int, Op], chip: str) -> list[Op]:
+def _rewrite(root: Op, placed: editing.Placed, chip: str) -> list[Op]:
     for at in (0, 1):
         e, difference = root.operands[at], _made(root.operands[1 - at], "add")
         exponential = _made(e, "exponential")
@@ -55,10 +54,10 @@ def _rewrite(root: Op, placed: dict[int, Op], chip: str) -> list[Op]:
             if late or any(op.place == "host" or able.refusal(op, chip) is not None for op in ops):
                 continue
             y = _as_it_crosses(y, weighted, placed)
-            _set_operand(weighted, 0, g)
-            _set_operand(weighted, 1, y)
-            _set_operand(difference, q_at, g)
-            _set_operand(root, at, y)
+            editing.set_operand(weighted, 0, g)
+            editing.set_operand(weighted, 1, y)
+            editing.set_operand(difference, q_at, g)
+            editing.set_operand(root, at, y)
             return ops
     return []
 
@@ -220,20 +219,7 @@ def _repeats(value: Value, root: Value, kept: Axes) -> bool:
     return places is not None and len(places) == len(kept) and _same(places, kept, root)
 
 
-# ---------------------------------------------------------------------------- editing
-
-
-def _set_operand(op: Op, at: int, value: Value) -> None:
-    old = op.operands[at]
-    op.mlir.operands[at] = value.mlir
-    op.operands[at] = value
-    if old not in op.operands:
-        old.users.remove(op)
-    if op not in value.users:
-        value.users = sorted([*value.users, op], key=lambda user: user.index)
-
-
-def _as_it_crosses(y: Value, before: Op, placed: dict[int, Op]) -> Value:
+def _as_it_crosses(y: Value, before: Op, placed: editing.Placed) -> Value:
     """Returns y, made of the reshaped form in which matrix products read it, if there is one.
 
     The backward pass's product reads that form too, so that one value crosses, not two.
@@ -242,32 +228,4 @@ def _as_it_crosses(y: Value, before: Op, placed: dict[int, Op]) -> Value:
     reshaped = next((op.results[0] for op in shaped if op.index < before.index), None)
     if reshaped is None:
         return y
-    with y.mlir.context, ir.InsertionPoint(before.mlir):
-        mlir = ir.Operation.create(
-            "stablehlo.reshape",
-            results=[y.mlir.type],
-            operands=[reshaped.mlir],
-            loc=before.mlir.location,
-        )
-    value = Value(-1, y.type, mlir.results[0])
-    op = Op(before.index, mlir.name, [reshaped], [value], mlir, before.place, before.reader)
-    value.producer = placed[before.index] = op
-    reshaped.users = sorted([*reshaped.users, op], key=lambda user: user.index)
-    return value
-
-
-def _commit(block: Block, placed: dict[int, Op]) -> None:
-    """Puts the new ops into their places and drops what nobody reads."""
-    returned = {value.index for value in block.returned}
-    for number, op in enumerate(placed.values(), block.unused_index()):
-        op.results[0].index = number
-    kept: list[Op] = []
-    for op in reversed(block.ops):
-        is_read = any(value.users or value.index in returned for value in op.results)
-        if is_read or op.has_effect or op.mlir.regions or not op.results:
-            kept.append(op)
-            if op.index in placed:
-                kept.append(placed[op.index])
-        else:
-            op.remove()
-    block.set_ops(kept[::-1])
+    return editing.new_op("stablehlo.reshape", y, [reshaped], before, placed)

@@ -12,7 +12,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Collection
 
-from jax_ane.compiler import mil, scaling
+from jax_ane.compiler import mil, roots, scaling
 from jax_ane.compiler.passes.cancel_transposes import cancel_transposes
 from jax_ane.compiler.passes.drop_identities import drop_identities
 from jax_ane.compiler.passes.eliminate_dead_code import eliminate_dead_code
@@ -138,7 +138,7 @@ def run(
         ValueError: `disabled` names no pass.
         mil.MilBuildError: a pass broke the program (only with `validate`); names the pass.
     """
-    known = {p.name for p in PIPELINE} | {scaling.NAME}  # which works at the border
+    known = {p.name for p in PIPELINE} | {scaling.NAME, roots.NAME}  # which work around programs
     unknown = sorted(set(disabled) - known)
     if unknown:
         raise ValueError(

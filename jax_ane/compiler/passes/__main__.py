@@ -26,6 +26,8 @@ What works before programs are cut, or at their borders, each in a module of `ja
   `select` of a known condition is its operand.
 - Softmax across programs (`residuals.py`, with `raise_softmax_gradient`): a backward pass reads the
   softmax, not its exponentials.
+- Reciprocal roots (`roots.py`; `spread_powers` leaves it out): the gradient of a norm multiplies by
+  `rsqrt(m)` and by `c / m` one after the other, not by their product, which fp16 does not hold.
 - Optimization barriers (`barriers.py`): an identity that goes where its reader goes. Within a
   program no pass merges across one, so what `jax.checkpoint` computes again is computed again.
 - Scaled rounding (`rounding.py`): on chips whose compiler drops the scalar of `floor(x) * 0.5` it
