@@ -51,6 +51,15 @@ def test_gradients_of_the_small_transformer_are_within_the_bound(tmp_path):
     assert max(distances) < 5e-3
 
 
+@pytest.mark.parametrize("name", ["mlp", "lstm", "transformer, LoRA"])
+def test_training_is_that_of_float32(name, tmp_path):
+    done = run(tmp_path, BENCHMARKS / "train.py", "--check", "--json", "--steps", 20,
+               "--only", name)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads(done.stdout.splitlines()[-1])
+    assert row["name"] == name and row["last"] < row["first"] and row["recompiled"] == 0
+
+
 def test_explain_takes_a_model_of_the_table(tmp_path):
     page = tmp_path / "out.html"
     file = BENCHMARKS / "models" / "mlp.py"
