@@ -241,6 +241,31 @@ print(json.dumps(losses))
     np.testing.assert_allclose(losses["four"], losses["one"], rtol=2e-3)
 
 
+def test_memory_is_flat_over_ten_thousand_steps():
+    """Resident memory of a process of its own, from the 2,000th step on."""
+    code = """
+import jax
+import training_tools as t
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+with jax.default_device(jax.devices("ane")[0]):
+    step = t.new_step()
+    state = step.init(t.mlp_params())
+    for i in range(10_000):
+        state, metrics = step(state, t.BATCHES[i % len(t.BATCHES)])
+        if i == 2_000:
+            before = resident()
+    print(resident() / before)
+"""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("this system does not tell the resident memory in /proc")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) < 1.02
+
+
 # ---- What a step refuses
 
 
