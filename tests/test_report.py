@@ -59,7 +59,7 @@ PUBLIC_MODULES = (
     "jax_ane._scopes", "jax_ane.precision._clamp", "jax_ane.precision._gradients",
     "jax_ane.precision._loss_scale", "jax_ane.training._checkpoints", "jax_ane.training._fit",
     "jax_ane.training._memory", "jax_ane.training._step",
-    "jax_ane.adapters.lora",
+    "jax_ane.adapters.lora", "jax_ane.adapters.nnx",
 )  # fmt: skip
 
 

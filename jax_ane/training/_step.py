@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from jax_ane import precision
 from jax_ane.precision import DynamicLossScale, LossScale, SanitizeState
 from jax_ane.training._paths import Freeze, describe, merge, path_of, split, trained
 
-LossFn = Callable[[Any, Any], Any]
+LossFn = Callable[..., Any]
 
 
 @jax.tree_util.register_dataclass
@@ -34,12 +34,15 @@ class TrainState:
         opt_state: the optimiser's state for the leaves that are trained.
         step: int32 scalar, steps taken, with skipped ones.
         loss_scale: the loss scale, or None.
+        model_state: what the model changes as it runs (statistics of batches, random streams), or
+            None.
     """
 
     params: Any
     opt_state: Any
     step: jax.Array
     loss_scale: LossScale | None
+    model_state: Any = None
 
 
 @jax.tree_util.register_dataclass
@@ -83,6 +86,15 @@ class Metrics(Mapping[str, Any]):
         return any(name == known for known in self)
 
 
+class _Loss(NamedTuple):
+    """What a loss function returned, and how many clamps were reached on the way."""
+
+    loss: jax.Array
+    aux: Any
+    reached: jax.Array
+    model_state: Any
+
+
 class TrainStep:
     """A compiled training step; `train_step` makes it.
 
@@ -117,11 +129,14 @@ class TrainStep:
         """How many shapes of batches were compiled."""
         return len(self._compiled)
 
-    def init(self, params: Any) -> TrainState:
+    def init(self, params: Any, model_state: Any = None) -> TrainState:
         """Returns the state at the start of a run.
 
         Args:
             params: a pytree of arrays. They are copied, and float16 and bfloat16 become float32.
+            model_state: a pytree of what the model changes as it runs, copied; with it the loss
+                function is `loss_fn(params, model_state, batch)` and returns
+                `(loss, model_state)` or `(loss, (model_state, aux))`.
 
         Raises:
             TypeError: a leaf is no array.
@@ -135,8 +150,9 @@ class TrainStep:
                 )
         masters = jax.tree.map(_master, params)
         chosen, _ = split(masters, trained(masters, self._freeze))
-        scale = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), self._loss_scale)
-        return TrainState(masters, self._optimizer.init(chosen), jnp.int32(0), scale)
+        scale, model_state = jax.tree.map(_copy, (self._loss_scale, model_state))
+        opt_state = self._optimizer.init(chosen)
+        return TrainState(masters, opt_state, jnp.int32(0), scale, model_state)
 
     def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         """Takes one step.
@@ -171,26 +187,32 @@ class TrainStep:
                 self._first_batch = jax.tree.map(_shape, batch)
         return self._compiled[key]
 
-    def loss(self, params: Any, batch: Any) -> tuple[jax.Array, Any, jax.Array]:
-        """Returns (loss, aux or None, clamps reached) of the clamped loss function."""
+    def loss(self, params: Any, model_state: Any, batch: Any) -> _Loss:
+        """Returns what the clamped loss function does."""
         loss_fn, clamp = self._loss_fn, self._clamp
+        has_state = model_state is not None
+        arguments = (params, model_state, batch) if has_state else (params, batch)
         out: Any
         if clamp is False:
-            out, reached = loss_fn(params, batch), jnp.int32(0)
+            out, reached = loss_fn(*arguments), jnp.int32(0)
         else:
             limit = None if clamp is True else float(clamp)
             clamped = precision.clamp_activations(loss_fn, limit, with_count=True)
-            out, reached = clamped(params, batch)
-        loss, aux = (out, None)
+            out, reached = clamped(*arguments)
+        loss: Any = out
+        aux: Any = None
         if isinstance(out, tuple) and len(out) == 2:
             loss, aux = out
+        if has_state:
+            with_aux = isinstance(aux, tuple) and len(aux) == 2
+            model_state, aux = aux if with_aux else (aux, None)
         shape, dtype = jnp.shape(loss), jnp.result_type(loss)
         if shape != () or not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(
                 f"the loss function returned {dtype}{list(shape)}; a loss is one floating-point "
                 "number, such as the mean over the batch"
             )
-        return loss, aux, reached
+        return _Loss(loss, aux, reached, model_state)
 
     # ---- The step itself, traced once
 
@@ -198,7 +220,8 @@ class TrainStep:
         mask = trained(state.params, self._freeze)
         params, frozen = split(state.params, mask)
         scale = state.loss_scale
-        gradients, loss, aux, clamped = self._gradients(params, frozen, batch, scale)
+        gradients, measured = self._gradients(params, frozen, state, batch)
+        loss = measured.loss
         inverse = jnp.float32(1) if scale is None else scale.unscale(jnp.float32(1))
         norm = optax.tree.norm(gradients).astype(jnp.float32) * inverse
         nonfinite = lax.cond(
@@ -209,59 +232,66 @@ class TrainStep:
         finite = jnp.isfinite(norm) & jnp.isfinite(loss)
         factor = self._factor(norm, inverse)
 
-        def update() -> tuple[Any, Any]:
+        def update() -> tuple[Any, Any, Any]:
             # Unscaled and clipped here, where the optimiser's own loops take it along.
             true = gradients if factor is None else _times(gradients, factor)
             updates, opt_state = self._optimizer.update(true, state.opt_state, params)
-            return optax.apply_updates(params, updates), opt_state
+            return optax.apply_updates(params, updates), opt_state, measured.model_state
 
+        old = params, state.opt_state, state.model_state
         skips = self._skips(state)
         if skips:  # a branch: a select would have to keep the old values beside the new
-            new_params, opt_state = lax.cond(finite, update, lambda: (params, state.opt_state))
+            params, opt_state, model_state = lax.cond(finite, update, lambda: old)
         else:
-            new_params, opt_state = update()
+            params, opt_state, model_state = update()
         metrics = Metrics(
             loss=loss.astype(jnp.float32),
             grad_norm=norm,
             loss_scale=jnp.float32(1) if scale is None else jnp.float32(scale.scale),
             skipped=(~finite).astype(jnp.int32) if skips else jnp.int32(0),
-            clamped=clamped,
+            clamped=measured.reached,
             nonfinite=nonfinite,
             recompiled=jnp.int32(0),
-            aux=aux,
+            aux=measured.aux,
         )
         new_scale = None if scale is None else scale.adjust(jnp.isfinite(norm))
-        new_state = TrainState(merge(new_params, frozen), opt_state, state.step + 1, new_scale)
-        return new_state, metrics
+        whole = merge(params, frozen)
+        return TrainState(whole, opt_state, state.step + 1, new_scale, model_state), metrics
 
     def _gradients(
-        self, params: Any, frozen: Any, batch: Any, scale: LossScale | None
-    ) -> tuple[Any, jax.Array, Any, jax.Array]:
-        """Returns (scaled gradients, loss, aux, clamps reached), means over the micro-batches."""
+        self, params: Any, frozen: Any, state: TrainState, batch: Any
+    ) -> tuple[Any, _Loss]:
+        """Returns scaled gradients and what was measured, means over the micro-batches."""
+        scale = state.loss_scale
 
-        def scaled(params: Any, batch: Any) -> tuple[jax.Array, tuple[jax.Array, Any, jax.Array]]:
-            loss, aux, reached = self.loss(merge(params, frozen), batch)
-            loss32 = loss.astype(jnp.promote_types(loss.dtype, jnp.float32))
-            scaled_loss = loss32 if scale is None else scale.scale_loss(loss32)
-            return scaled_loss, (loss32, aux, reached)
+        def scaled(params: Any, model_state: Any, batch: Any) -> tuple[jax.Array, _Loss]:
+            found = self.loss(merge(params, frozen), model_state, batch)
+            loss = found.loss.astype(jnp.promote_types(found.loss.dtype, jnp.float32))
+            scaled_loss = loss if scale is None else scale.scale_loss(loss)
+            return scaled_loss, found._replace(loss=loss)
 
         gradient = jax.grad(scaled, has_aux=True)
         if self._accumulate == 1:
-            gradients, (loss, aux, reached) = gradient(params, batch)
-            return gradients, loss, aux, reached
+            return gradient(params, state.model_state, batch)
         parts = jax.tree.map(
             lambda leaf: jnp.reshape(leaf, (self._accumulate, -1, *leaf.shape[1:])), batch
         )
 
-        def add(sums: Any, part: Any) -> tuple[Any, Any]:
-            gradients, measured = gradient(params, part)
-            return jax.tree.map(jnp.add, sums, gradients), measured
+        def add(carry: tuple[Any, Any], part: Any) -> tuple[tuple[Any, Any], _Loss]:
+            sums, model_state = carry
+            gradients, found = gradient(params, model_state, part)
+            sums = jax.tree.map(jnp.add, sums, gradients)
+            return (sums, found.model_state), found._replace(model_state=None)
 
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        sums, (losses, aux, reached) = lax.scan(add, zeros, parts)
-        share = 1 / self._accumulate
-        gradients = jax.tree.map(lambda g: g * jnp.asarray(share, g.dtype), sums)
-        return gradients, losses.mean(), jax.tree.map(_joined, aux), reached.sum(dtype=jnp.int32)
+        start = jax.tree.map(jnp.zeros_like, params), state.model_state
+        (sums, model_state), found = lax.scan(add, start, parts)
+        share = jnp.float32(1 / self._accumulate)
+        return _times(sums, share), _Loss(
+            found.loss.mean(),
+            jax.tree.map(_joined, found.aux),
+            found.reached.sum(dtype=jnp.int32),
+            model_state,
+        )
 
     def _factor(self, norm: jax.Array, inverse: jax.Array) -> jax.Array | None:
         """Returns what gradients are multiplied by to be unscaled and clipped."""
@@ -380,6 +410,10 @@ def _master(leaf: Any) -> jax.Array:
     array = jnp.array(leaf, copy=True)
     narrow = array.dtype in (jnp.float16, jnp.bfloat16)
     return array.astype(jnp.float32) if narrow else array
+
+
+def _copy(leaf: Any) -> jax.Array:
+    return jnp.array(leaf, copy=True)
 
 
 def _times(tree: Any, factor: jax.Array) -> Any:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flax NNX models in a training step: statistics, random streams, freezing, and the model after."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from training_tools import BATCHES
+
+from jax_ane import precision, training
+
+nnx = pytest.importorskip("flax.nnx", reason="flax is not installed")
+from jax_ane.adapters import nnx as ane_nnx  # noqa: E402
+
+
+class Net(nnx.Module):
+    def __init__(self, rngs):
+        self.encoder = nnx.Linear(16, 64, rngs=rngs)
+        self.norm = nnx.BatchNorm(64, rngs=rngs)
+        self.dropout = nnx.Dropout(0.2, rngs=rngs)
+        self.head = nnx.Linear(64, 4, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(self.dropout(nnx.relu(self.norm(self.encoder(x)))))
+
+
+def loss_fn(model, batch):
+    logits = model(batch["x"])
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["y"])
+    return losses.mean(), {"accuracy": (logits.argmax(-1) == batch["y"]).mean()}
+
+
+def make(**options):
+    model = Net(nnx.Rngs(0))
+    return model, ane_nnx.train_step(model, optax.adam(1e-2), loss_fn, **options)
+
+
+@pytest.mark.parametrize("platform", ["ane", "cpu"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_nnx_model_learns_with_its_statistics_and_streams(platform, accumulate):
+    with jax.default_device(jax.devices(platform)[0]):
+        model, step = make(clamp=True, accumulate=accumulate)
+        before = nnx.to_pure_dict(nnx.state(model))
+        result = training.fit(step.step, step.init(), BATCHES, steps=30, progress=False)
+        assert result.history[-1]["loss"] < 0.6 * result.history[0]["loss"]
+        assert result.total("recompiled") == 0
+        unchanged = nnx.to_pure_dict(nnx.state(model))
+        jax.tree.map(np.testing.assert_array_equal, plain(before), plain(unchanged))
+        step.update(result.state)
+    assert np.abs(np.asarray(model.norm.mean[...])).max() > 0.01
+    assert int(model.dropout.rngs.count[...]) == 30 * accumulate
+    model.eval()
+    logits = model(jnp.asarray(BATCHES[0]["x"]))
+    assert float((logits.argmax(-1) == BATCHES[0]["y"]).mean()) > 0.8
+
+
+def plain(tree):
+    """Keys as numbers."""
+
+    def numbers(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+    return jax.tree.map(numbers, tree)
+
+
+def test_frozen_parts_stay_and_are_counted():
+    model, step = make(freeze="^(encoder|norm)/")
+    state, _ = step(step.init(), BATCHES[0])
+    trained_model = step.model(state)
+    np.testing.assert_array_equal(trained_model.encoder.kernel[...], model.encoder.kernel[...])
+    assert not np.array_equal(trained_model.head.kernel[...], model.head.kernel[...])
+    assert step.parameters.trainable == 64 * 4 + 4
+    assert step.parameters.total == 16 * 64 + 64 + 128 + 64 * 4 + 4
+    text = str(step.parameters)
+    assert "encoder/kernel" in text and "frozen 1,216" in text and "total 1,476" in text
+
+
+def test_a_skipped_step_leaves_the_statistics_alone():
+    _, step = make(loss_scale=precision.DynamicLossScale(256.0))
+    state, _ = step(step.init(), BATCHES[0])
+    before = plain((state.params, state.model_state))
+    bad = {**BATCHES[0], "x": np.full((32, 16), np.nan, np.float32)}
+    state, metrics = step(state, bad)
+    assert int(metrics.skipped) == 1
+    jax.tree.map(np.testing.assert_array_equal, before, plain((state.params, state.model_state)))
+
+
+def test_a_resumed_run_has_the_streams_of_an_uninterrupted_one(tmp_path):
+    def run(steps, folder=None):
+        _, step = make()
+        return training.fit(step.step, step.init(), BATCHES, steps=steps, progress=False,
+                            checkpoint_dir=folder).state  # fmt: skip
+
+    whole = run(9)
+    run(4, tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, plain(whole), plain(run(9, tmp_path)))
