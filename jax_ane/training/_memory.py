@@ -15,8 +15,6 @@ import numpy as np
 from jax_ane._errors import AneWarning
 from jax_ane.training._step import TrainStep
 
-_GIB = 2**30
-
 
 @dataclasses.dataclass(frozen=True)
 class MemoryEstimate:
@@ -52,14 +50,16 @@ class MemoryEstimate:
 
     def __str__(self) -> str:
         return (
-            f"{self.total_bytes / _GIB:.2f} GiB: parameters {self.params_bytes / _GIB:.2f}, "
-            f"optimiser {self.optimizer_bytes / _GIB:.2f}, fp16 images "
-            f"{self.images_bytes / _GIB:.2f}, step {self.work_bytes / _GIB:.2f}, batch "
-            f"{self.batch_bytes / _GIB:.2f} (free: {self.available_bytes / _GIB:.2f} GiB)"
+            f"{_size(self.total_bytes)}: parameters {_size(self.params_bytes)}, optimiser "
+            f"{_size(self.optimizer_bytes)}, fp16 images {_size(self.images_bytes)}, step "
+            f"{_size(self.work_bytes)}, batch {_size(self.batch_bytes)} "
+            f"(free: {_size(self.available_bytes)})"
         )
 
 
-def estimate_memory(step: TrainStep, params: Any, batch: Any) -> MemoryEstimate:
+def estimate_memory(
+    step: TrainStep, params: Any, batch: Any, model_state: Any = None
+) -> MemoryEstimate:
     """Returns what a step will need, and warns when that is not there.
 
     The step is compiled for it, on the default device, and stays compiled.
@@ -68,6 +68,7 @@ def estimate_memory(step: TrainStep, params: Any, batch: Any) -> MemoryEstimate:
         step: from `train_step`.
         params: the parameters, or their shapes (`jax.eval_shape`).
         batch: one batch, or its shapes.
+        model_state: as for `TrainStep.init`, or its shapes.
 
     Warns:
         AneWarning: it needs more memory than is free.
@@ -80,7 +81,7 @@ def estimate_memory(step: TrainStep, params: Any, batch: Any) -> MemoryEstimate:
         >>> found.params_bytes, found.fits
         (128, True)
     """
-    state = jax.eval_shape(step.init, params)
+    state = jax.eval_shape(step.init, params, model_state)
     compiled = step.compile(state, batch)
     analysis = compiled.memory_analysis()
     work = analysis.temp_size_in_bytes
@@ -103,6 +104,10 @@ def estimate_memory(step: TrainStep, params: Any, batch: Any) -> MemoryEstimate:
             stacklevel=2,
         )
     return found
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.2f} MiB"
 
 
 def _bytes(tree: Any) -> int:
