@@ -91,6 +91,23 @@ def _optional(module: str, path: str) -> Any:
     return value
 
 
+# --- functions of functions --------------------------------------------------------------------
+
+
+def scan_groups(params: dict[str, Any], values: Sequence[Any]) -> tuple[list[Any], ...]:
+    """Cuts a scan's operands into constants, carries and what is gone through.
+
+    Newer versions of jax give the groups as a tree (`ft_in`), older ones their sizes.
+    """
+    groups = params.get("ft_in")
+    if groups is not None:
+        consts, carries, xs = (list(group) for group in groups.update(list(values)).unpack())
+        return consts, carries, xs
+    first = params["num_consts"]
+    second = first + params["num_carry"]
+    return list(values[:first]), list(values[first:second]), list(values[second:])
+
+
 # --- registration -----------------------------------------------------------------------------
 
 

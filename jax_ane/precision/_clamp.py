@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jax_ane import _jax_internals as internals
 from jax_ane._scopes import place
 from jax_ane.compiler.graph import PLACE_ATTRIBUTE
 
@@ -229,13 +230,8 @@ def _remat(evaluator: _Evaluator, eqn: Any, values: list[Any]) -> list[Any]:
 def _scan(evaluator: _Evaluator, eqn: Any, values: list[Any]) -> list[Any]:
     params = eqn.params
     body = evaluator.closed(params["jaxpr"])
-    constants = params["num_consts"]
-    carries = params["num_carry"]
-    consts, carry, xs = (
-        values[:constants],
-        values[constants : constants + carries],
-        values[constants + carries :],
-    )
+    consts, carry, xs = internals.scan_groups(params, values)
+    carries = len(carry)
 
     def step(carry: list[Any], xs: list[Any]) -> tuple[list[Any], tuple[list[Any], jax.Array]]:
         outputs, count = body(*consts, *carry, *xs)
