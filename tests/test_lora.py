@@ -79,7 +79,7 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("jax_ane.adapters.lora.os.fsync", full)
+    monkeypatch.setattr("jax_ane._files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         lora.save_lora(file, lora.add_lora(mlp_params(), 4, "head/w"))
     assert file.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

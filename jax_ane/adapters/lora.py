@@ -9,16 +9,15 @@ parameters, inside the loss function and at the end.
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jax_ane._files import written_whole
+from jax_ane._tree_paths import Chosen, chooser, path_of
 
 # `train_step(freeze=FREEZE)` trains the adapters alone.
 FREEZE = "^base/"
@@ -44,7 +43,7 @@ class LoraParams:
 def add_lora(
     params: Any,
     rank: int,
-    targets: str | Callable[[str], bool],
+    targets: Chosen,
     alpha: float | None = None,
     seed: int = 0,
 ) -> LoraParams:
@@ -99,7 +98,7 @@ def merge_lora(params: LoraParams) -> Any:
     """
 
     def merged(keys: tuple[Any, ...], leaf: Any) -> Any:
-        adapter = params.adapters.get(_path(keys))
+        adapter = params.adapters.get(path_of(keys))
         if adapter is None:
             return leaf
         scale = params.alpha / adapter["a"].shape[-1]
@@ -122,17 +121,8 @@ def save_lora(file: str | Path, params: LoraParams) -> None:
         for name, array in adapter.items()
     }
     content = save(tensors, metadata={"format": "jax_ane.lora", "alpha": repr(params.alpha)})
-    target = Path(file)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with written_whole(file) as opened:
+        opened.write(content)
 
 
 def load_lora(file: str | Path, params: Any) -> LoraParams:
@@ -171,23 +161,15 @@ def load_lora(file: str | Path, params: Any) -> LoraParams:
     return LoraParams(params, adapters, float(metadata["alpha"]))
 
 
-def _path(keys: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator="/")
-
-
-def _matrices(params: Any, targets: str | Callable[[str], bool]) -> dict[str, Any]:
-    if isinstance(targets, str):
-        pattern = re.compile(targets)
-        chosen: Callable[[str], bool] = lambda path: pattern.search(path) is not None  # noqa: E731
-    else:
-        chosen = targets
+def _matrices(params: Any, targets: Chosen) -> dict[str, Any]:
+    chosen = chooser(targets)
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     found = {
-        _path(keys): leaf
+        path_of(keys): leaf
         for keys, leaf in leaves
-        if np.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) and chosen(_path(keys))
+        if np.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) and chosen(path_of(keys))
     }
     if not found:
-        have = ", ".join([_path(keys) for keys, leaf in leaves if np.ndim(leaf) >= 2][:8])
+        have = ", ".join([path_of(keys) for keys, leaf in leaves if np.ndim(leaf) >= 2][:8])
         raise ValueError(f"targets match none of the matrices: {have or 'there are none'}")
     return found

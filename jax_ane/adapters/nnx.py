@@ -12,9 +12,9 @@ import numpy as np
 import optax
 from flax import nnx
 
+from jax_ane._tree_paths import Freeze, path_of, trained
 from jax_ane.training import TrainState, TrainStep
 from jax_ane.training import train_step as plain_train_step
-from jax_ane.training._paths import Freeze, path_of, trained
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,10 +24,7 @@ def set_operand(op: Op, at: int, value: Value) -> None:
 
 
 def new_op(name: str, like: Value, operands: list[Value], before: Op, placed: Placed) -> Value:
-    """Puts an op of one result, typed as `like`, before another op; returns its result.
-
-    An op has at most one such op before it.
-    """
+    """Puts an op of one result, typed as `like`, right before another op; returns its result."""
     with before.mlir.context, ir.InsertionPoint(before.mlir):
         mlir = ir.Operation.create(
             name,

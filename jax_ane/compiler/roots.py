@@ -6,7 +6,7 @@
 
 The inner quotient is m^-1.5: 125,000 for a mean square of 4e-4, that of an embedding as GPT-2
 initialises it, and infinite in fp16. It meets the sum s that it belongs to only in the backward
-pass. Factor by factor the result stays in range.
+pass. Factor by factor what lies between grows only as far as the gradient itself does.
 
 It changes float32 results by roundings, so it is for ops that go to the ANE: `compile` undoes it
 where one of them stays on the host.

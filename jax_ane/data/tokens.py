@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from jax_ane._errors import four_parts
+from jax_ane._files import written_whole
 from jax_ane.data._permutation import permuted
 
 _CHUNK = 1 << 22  # ids that are looked at or written at a time
@@ -124,18 +125,13 @@ def write_tokens(
         ValueError: an id does not fit into `dtype`.
     """
     target, kind, count = Path(path), _dtype(dtype), 0
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            for chunk in chunks:
-                ids = np.fromiter(chunk, np.int64) if not isinstance(chunk, np.ndarray) else chunk
-                if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= np.iinfo(kind).max:
-                    raise ValueError(_does_not_fit(ids, kind, count, target))
-                file.write(ids.astype(kind).tobytes())
-                count += ids.size
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with written_whole(target) as file:
+        for chunk in chunks:
+            ids = np.fromiter(chunk, np.int64) if not isinstance(chunk, np.ndarray) else chunk
+            if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= np.iinfo(kind).max:
+                raise ValueError(_does_not_fit(ids, kind, count, target))
+            file.write(ids.astype(kind).tobytes())
+            count += ids.size
     return count
 
 

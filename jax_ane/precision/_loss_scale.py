@@ -39,13 +39,21 @@ class LossScale(Protocol):
         ...
 
 
-def _scaled(loss: jax.Array, scale: jax.Array) -> jax.Array:
-    return loss * scale.astype(loss.dtype)
+class _Scaling:
+    """What both kinds of scale do with theirs."""
 
+    scale: jax.Array | float
 
-def _unscaled(tree: _T, scale: jax.Array) -> _T:
-    factor = 1 / scale
-    return jax.tree.map(lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)) * factor, tree)
+    def scale_loss(self, loss: jax.Array) -> jax.Array:
+        """Returns `loss` multiplied by the scale."""
+        return loss * jnp.asarray(self.scale).astype(loss.dtype)
+
+    def unscale(self, tree: _T) -> _T:
+        """Returns a tree of gradients divided by the scale, in float32."""
+        factor = 1 / jnp.asarray(self.scale)
+        return jax.tree.map(
+            lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32)) * factor, tree
+        )
 
 
 def _checked(name: str, value: Any, least: float) -> None:
@@ -56,7 +64,7 @@ def _checked(name: str, value: Any, least: float) -> None:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class StaticLossScale:
+class StaticLossScale(_Scaling):
     """A loss scale that never changes.
 
     Attributes:
@@ -81,14 +89,6 @@ class StaticLossScale:
         if isinstance(self.scale, (int, float)):
             object.__setattr__(self, "scale", jnp.float32(self.scale))
 
-    def scale_loss(self, loss: jax.Array) -> jax.Array:
-        """Returns `loss` multiplied by the scale."""
-        return _scaled(loss, jnp.asarray(self.scale))
-
-    def unscale(self, tree: _T) -> _T:
-        """Returns a tree of gradients divided by the scale, in float32."""
-        return _unscaled(tree, jnp.asarray(self.scale))
-
     def adjust(self, finite: jax.Array) -> StaticLossScale:
         """Returns itself."""
         del finite
@@ -97,7 +97,7 @@ class StaticLossScale:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class DynamicLossScale:
+class DynamicLossScale(_Scaling):
     """A loss scale that grows while gradients are finite and backs off when they are not.
 
     A step whose gradients are not finite is skipped: parameters and the optimiser's state stay as
@@ -153,14 +153,6 @@ class DynamicLossScale:
             object.__setattr__(self, "scale", jnp.float32(self.scale))
         if isinstance(self.finite_steps, int):
             object.__setattr__(self, "finite_steps", jnp.int32(self.finite_steps))
-
-    def scale_loss(self, loss: jax.Array) -> jax.Array:
-        """Returns `loss` multiplied by the scale."""
-        return _scaled(loss, jnp.asarray(self.scale))
-
-    def unscale(self, tree: _T) -> _T:
-        """Returns a tree of gradients divided by the scale, in float32."""
-        return _unscaled(tree, jnp.asarray(self.scale))
 
     def adjust(self, finite: jax.Array) -> DynamicLossScale:
         """Returns the scale for the next step.

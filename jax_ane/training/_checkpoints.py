@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_ane._errors import AneError, AneWarning
-from jax_ane.training._paths import path_of
+from jax_ane._tree_paths import describe, path_of
 
 
 class CheckpointError(AneError):
@@ -125,7 +125,7 @@ class Checkpoints:
         host = jax.tree.map(_to_host, state)
         meta = {
             "leaves": [
-                {"path": path, "type": _type(leaf), "crc32": _checksum(leaf)}
+                {"path": path, "type": describe(leaf), "crc32": _checksum(leaf)}
                 for path, leaf in _named(host)
             ],
             "score": score if score is not None and np.isfinite(score) else None,
@@ -232,9 +232,8 @@ class Checkpoints:
         return Restored(jax.tree.unflatten(tree, placed), position, meta["notes"])
 
     def _drop_old(self, newest: int) -> None:
-        kept = {newest, self.best, *[p for p in self.positions if p != newest][-self._keep + 1 :]}
-        if self._keep == 1:
-            kept = {newest, self.best}
+        older = [position for position in self.positions if position != newest]
+        kept = {newest, self.best, *older[max(0, len(older) - self._keep + 1) :]}
         for position in self.positions:
             if position not in kept:
                 with _as_error(f"old checkpoint {position} in {self._folder} cannot be removed"):
@@ -305,12 +304,8 @@ def _checksum(leaf: np.ndarray) -> int:
     return zlib.crc32(leaf.reshape(-1).view(np.uint8).data)
 
 
-def _type(leaf: Any) -> str:
-    return f"{leaf.dtype}{list(leaf.shape)}"
-
-
 def _check_signature(saved: dict[str, str], like: Any, position: int) -> None:
-    wanted = {path: _type(_blank(leaf)) for path, leaf in _named(like)}
+    wanted = {path: describe(_blank(leaf)) for path, leaf in _named(like)}
     if saved == wanted:
         return
     differences = [

@@ -23,8 +23,8 @@ import jax
 import numpy as np
 
 from jax_ane._errors import AneError
+from jax_ane._tree_paths import describe, path_of
 from jax_ane.training._checkpoints import Checkpoints
-from jax_ane.training._paths import describe, path_of
 from jax_ane.training._step import Metrics, TrainState, TrainStep
 
 Batches = Iterable[Any] | Callable[[int], Iterable[Any]]

@@ -18,8 +18,8 @@ import optax
 from jax import lax
 
 from jax_ane import precision
+from jax_ane._tree_paths import Freeze, describe, merge, path_of, split, trained
 from jax_ane.precision import DynamicLossScale, LossScale, SanitizeState
-from jax_ane.training._paths import Freeze, describe, merge, path_of, split, trained
 
 LossFn = Callable[..., Any]
 

@@ -10,13 +10,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# A regular expression that is searched in the leaf's path, or a function of it.
-Freeze = str | Callable[[str], bool] | None
+# Some leaves: a regular expression that is searched in their paths, or a function of the path.
+Chosen = str | Callable[[str], bool]
+Freeze = Chosen | None
 
 
 def path_of(keys: tuple[Any, ...]) -> str:
     """Returns a leaf's path as text, such as `layers/0/kernel`."""
     return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+def chooser(chosen: Chosen) -> Callable[[str], bool]:
+    """Returns whether a path is chosen, as a function."""
+    if not isinstance(chosen, str):
+        return chosen
+    pattern = re.compile(chosen)
+    return lambda path: pattern.search(path) is not None
 
 
 def describe(leaf: Any) -> str:
@@ -32,11 +41,7 @@ def trained(params: Any, freeze: Freeze) -> Any:
     Raises:
         ValueError: `freeze` matches no path, or leaves nothing to train.
     """
-    if isinstance(freeze, str):
-        pattern = re.compile(freeze)
-        frozen: Callable[[str], bool] = lambda path: pattern.search(path) is not None  # noqa: E731
-    else:
-        frozen = freeze or (lambda path: False)
+    frozen = chooser(freeze or (lambda path: False))
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     paths = [path_of(keys) for keys, _ in leaves]
     matches = [frozen(path) for path in paths]
