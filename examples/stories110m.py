@@ -175,7 +175,8 @@ def train(options: argparse.Namespace) -> Summary | None:
                    "device_kind": device.device_kind})  # fmt: skip
         state = step.init(stories_model.init(size, options.seed))
         result = training.fit(
-            step, state, batches, steps=options.steps, progress=False, callbacks=[log],
+            step, state, batches, steps=min(options.steps, options.until or options.steps),
+            progress=False, callbacks=[log],
             checkpoint_dir=options.checkpoint_dir, checkpoint_every=options.checkpoint_every,
         )  # fmt: skip
         if not log.rows:
@@ -217,6 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="FILE", help="packed tokens (.bin) or a text")
     add("--steps", type=_count, required=True, help="of the whole run, resumed or not")
+    add("--until", type=_count, metavar="STEP",
+        help="end there, with the learning rates of the whole run")  # fmt: skip
     add("--out", type=Path, default=Path("out"), metavar="FOLDER", help="gets a text's tokens")
     add("--device", default="ane", choices=("ane", "cpu"))
     add("--numerics", default="fast", choices=("fast", "exact"),
