@@ -91,6 +91,9 @@ def load_program(
     inputs are scaled by a power of two, and which outputs with them.
     """
 
+def pool_bytes() -> tuple[int, int]:
+    """Bytes of large blocks (surfaces, arenas, images) in use, and idle until the next call."""
+
 def program_stats() -> list:
     """One dict a program, loaded or not any more: evaluations, bytes, time."""
 

@@ -170,14 +170,17 @@ def info() -> Info:
         from jax_ane import _native
 
         values["isa"] = _native.isa()
+        used, idle = _native.pool_bytes()
     except (ImportError, ValueError) as error:
         values["isa"] = f"native library not usable: {error}"
+        used = idle = 0
     rows = [row for row in _program_stats() if row["loaded"]]
     values["program_cache"] = f"in memory, {len(rows)} programs loaded"
     values["program_memory"] = ", ".join(
         f"{part} {sum(row[f'{key}_bytes'] for row in rows) / 2**20:.1f} MiB"
         for part, key in (("weights", "weight"), ("arenas", "arena"), ("surfaces", "surface"))
     )
+    values["memory_pool"] = f"{used / 2**20:.1f} MiB in use, {idle / 2**20:.1f} MiB idle"
     values["flags_off_default"] = config.off_default()
     return Info(values)
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Programs, counters and the FFI handler, as the compiler and the reports see them.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -12,6 +13,7 @@
 #include "python/devices.h"
 #include "runtime/ffi_handler.h"
 #include "runtime/program_table.h"
+#include "util/memory_pool.h"
 
 namespace jax_ane::python {
 
@@ -115,6 +117,13 @@ void BindRuntime(nb::module_& m) {
         "with them; exponents say by how much the program itself has made each output too large.");
     m.def("program_stats", &ProgramStats,
           "One dict a program, loaded or not any more: evaluations, bytes, time.");
+    m.def(
+        "pool_bytes",
+        [] {
+            const MemoryPool& pool = MemoryPool::Get();
+            return std::pair(pool.used_bytes(), pool.idle_bytes());
+        },
+        "Bytes of large blocks (surfaces, arenas, images) in use, and idle until the next call.");
     m.def(
         "program_handler", []() { return nb::capsule(runtime::ProgramHandler()); },
         "The FFI handler of the custom call jax_ane_program, as a capsule.");

@@ -11,6 +11,7 @@
 #include "runtime/convert.h"
 #include "runtime/images.h"
 #include "util/aligned_memory.h"
+#include "util/half.h"
 
 namespace jax_ane::runtime {
 
@@ -39,6 +40,15 @@ Status CheckLayout(const device::BoundaryTensor& t) {
     return Internal("the loaded program reports an impossible layout for tensor " + t.name);
 }
 
+// Whether a dense array of the caller's is already what the engine reads and writes.
+bool IsSurface(const HostArray& array, const device::BoundaryTensor& t) {
+    return array.type == HostType::kFloat16 && t.type == device::ElementType::kFp16 &&
+           reinterpret_cast<uintptr_t>(array.data) % kAlignment == 0 &&
+           t.row_stride == t.width * static_cast<int64_t>(sizeof(Half)) &&
+           t.plane_stride == t.height * t.row_stride &&
+           array.elements == t.planes * t.height * t.width;
+}
+
 // Finds tensor `name` among the live list and its index among the symbols, as the device told them.
 template <typename Port>
 Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
@@ -61,7 +71,7 @@ Status BindPort(const std::vector<device::BoundaryTensor>& tensors,
 
 // One set of surfaces: a call takes a set, so calls may overlap.
 struct BoundProgram::Surfaces {
-    // Memory of an input is allocated when a call has no image of it, and given back when one has.
+    // Memory of a tensor is allocated when a call has nothing better, and given back when one has.
     struct Input {
         AlignedMemory memory;
         ImageCache images;
@@ -76,8 +86,18 @@ struct BoundProgram::Surfaces {
         total_->fetch_add(bytes, std::memory_order_relaxed);
     }
 
+    // Large memory is every program's in turn: it does not wait here for the next call.
+    void GiveBack(AlignedMemory& memory, size_t bytes) {
+        if (memory == nullptr) return;
+        Count(-static_cast<int64_t>(bytes));
+        memory.reset();
+    }
+    void GiveBackIfLarge(AlignedMemory& memory, size_t bytes) {
+        if (bytes >= MemoryPool::kLeast) GiveBack(memory, bytes);
+    }
+
     std::vector<Input> own;                // by argument
-    std::vector<AlignedMemory> memory;     // of the outputs
+    std::vector<AlignedMemory> memory;     // by result
     std::vector<device::Surface> inputs;   // by symbol index
     std::vector<device::Surface> outputs;  // by symbol index
 
@@ -241,10 +261,10 @@ Status BoundProgram::BindInput(const HostArray& array, const Port& port, Surface
     device::Surface& surface = surfaces.inputs[port.symbol];
     if (scaling_.any() && scaling_.inputs[index]) return Status();  // BindScaled's
     own.image = own.images.Find(engine_, array, port.tensor);
-    if (own.image != nullptr) {
-        if (own.memory != nullptr) surfaces.Count(-static_cast<int64_t>(port.tensor.size_bytes()));
-        own.memory.reset();
-        surface = own.image->surface();
+    if (own.image != nullptr || IsSurface(array, port.tensor)) {
+        surfaces.GiveBack(own.memory, port.tensor.size_bytes());
+        surface = own.image != nullptr ? own.image->surface()
+                                       : device::Surface{array.data, port.tensor.size_bytes()};
         return Status();
     }
     if (own.memory == nullptr) {
@@ -252,6 +272,26 @@ Status BoundProgram::BindInput(const HostArray& array, const Port& port, Surface
     }
     surface = {own.memory.get(), port.tensor.size_bytes()};
     return WriteSurface(engine_, array, port.tensor, surface.data);
+}
+
+bool BoundProgram::IsDirect(const HostArray& array, size_t index) const {
+    return IsSurface(array, outputs_[index].tensor) && !(scaling_.any() && scaling_.outputs[index]);
+}
+
+Status BoundProgram::BindOutput(const HostArray& array, const Port& port, Surfaces& surfaces,
+                                size_t index) const {
+    AlignedMemory& memory = surfaces.memory[index];
+    device::Surface& surface = surfaces.outputs[port.symbol];
+    if (IsDirect(array, index)) {
+        surfaces.GiveBack(memory, port.tensor.size_bytes());
+        surface = {array.data, port.tensor.size_bytes()};
+        return Status();
+    }
+    if (memory == nullptr) {
+        JAX_ANE_ASSIGN_OR_RETURN(memory, AllocateSurface(port, surfaces));
+    }
+    surface = {memory.get(), port.tensor.size_bytes()};
+    return Status();
 }
 
 Status BoundProgram::BindScaled(std::span<const HostArray> inputs, Surfaces& surfaces,
@@ -303,11 +343,7 @@ StatusOr<std::unique_ptr<BoundProgram::Surfaces>> BoundProgram::TakeSurfaces() {
     surfaces->own.resize(inputs_.size());
     surfaces->inputs.resize(inputs_.size());
     surfaces->outputs.resize(outputs_.size());
-    for (const Port& port : outputs_) {
-        JAX_ANE_ASSIGN_OR_RETURN(AlignedMemory memory, AllocateSurface(port, *surfaces));
-        surfaces->outputs[port.symbol] = {memory.get(), port.tensor.size_bytes()};
-        surfaces->memory.push_back(std::move(memory));
-    }
+    surfaces->memory.resize(outputs_.size());
     return surfaces;
 }
 
@@ -342,6 +378,9 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(inputs_, [&](size_t i, const Port& port) {
         return BindInput(inputs[i], port, *surfaces, i);
     }));
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+        JAX_ANE_RETURN_IF_ERROR(BindOutput(outputs[i], outputs_[i], *surfaces, i));
+    }
     int exponent = ExponentFor(inputs);
     JAX_ANE_RETURN_IF_ERROR(BindScaled(inputs, *surfaces, exponent));
     JAX_ANE_RETURN_IF_ERROR(Evaluate(*surfaces));
@@ -351,12 +390,19 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
         JAX_ANE_RETURN_IF_ERROR(Evaluate(*surfaces));
     }
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(outputs_, [&](size_t i, const Port& port) {
+        if (IsDirect(outputs[i], i)) return Status();
         const void* surface = surfaces->outputs[port.symbol].data;
         const bool scaled = scaling_.any() && scaling_.outputs[i];
         const float inverse = scaled ? std::ldexp(1.0f, -exponent - scaling_.lift(i)) : 1.0f;
         return ReadSurface(engine_, surface, port.tensor, outputs[i], inverse);
     }));
-    for (Surfaces::Input& own : surfaces->own) own.image.reset();
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+        surfaces->own[i].image.reset();
+        surfaces->GiveBackIfLarge(surfaces->own[i].memory, inputs_[i].tensor.size_bytes());
+    }
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+        surfaces->GiveBackIfLarge(surfaces->memory[i], outputs_[i].tensor.size_bytes());
+    }
     free_surfaces_.Return(std::move(surfaces));
     counters_->evaluations.fetch_add(1, std::memory_order_relaxed);
     counters_->bytes_in.fetch_add(input_bytes_, std::memory_order_relaxed);

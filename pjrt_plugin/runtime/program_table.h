@@ -72,7 +72,8 @@ class BoundProgram {
     size_t arena_bytes() const { return arena_bytes_; }
     size_t lower_bound_bytes() const { return lower_bound_bytes_; }
     size_t weight_bytes() const { return weight_bytes_; }
-    // Of the surfaces that calls hold or have left for the next ones, images not among them.
+    // Of the surfaces that calls hold or have left for the next ones, images not among them. Large
+    // ones go back to the pool after a call.
     size_t surface_bytes() const {
         return static_cast<size_t>(surface_bytes_.load(std::memory_order_relaxed));
     }
@@ -103,7 +104,13 @@ class BoundProgram {
     Status CheckStillBound(const device::ProgramAttributes& attributes) const;
     StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
     StatusOr<AlignedMemory> AllocateSurface(const Port& port, Surfaces& surfaces) const;
-    // Gives argument `index` its surface: the image of its buffer, or a copy in fp16.
+    // Whether result `index` is written where the caller wants it.
+    bool IsDirect(const HostArray& array, size_t index) const;
+    // Gives result `index` its surface: the caller's memory, or some of our own.
+    Status BindOutput(const HostArray& array, const Port& port, Surfaces& surfaces,
+                      size_t index) const;
+    // Gives argument `index` its surface: the image of its buffer, its own memory if that is fp16
+    // as the engine wants it, or a copy.
     Status BindInput(const HostArray& array, const Port& port, Surfaces& surfaces,
                      size_t index) const;
     // Gives the arguments that are scaled their surfaces.

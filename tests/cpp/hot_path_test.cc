@@ -107,6 +107,43 @@ TEST_CASE("a warm evaluation of every kind of step allocates nothing, aliased in
     }
 }
 
+TEST_CASE("fp16 arrays in the engine's layout are its surfaces") {
+    auto device = NewDevice();
+    auto program = Doubling(device, "direct");
+    alignas(64) static Half in[128], out[128], crooked[129];
+    std::fill_n(in, 128, Half{0x3C00});
+    HostArray input{in, HostType::kFloat16, 128}, output{out, HostType::kFloat16, 128};
+    REQUIRE(program->Run({&input, 1}, {&output, 1}).ok());
+    CHECK(out[0] == 0x4000);
+    CHECK(out[127] == 0x4000);
+    CHECK(program->surface_bytes() == 0);
+    // Where the memory is not aligned, surfaces stand in.
+    std::fill_n(crooked, 129, Half{0x4000});
+    input.data = crooked + 1;
+    REQUIRE(program->Run({&input, 1}, {&output, 1}).ok());
+    CHECK(out[127] == 0x4400);
+    CHECK(program->surface_bytes() == 256);
+    // In place.
+    input.data = output.data = in;
+    REQUIRE(program->Run({&input, 1}, {&output, 1}).ok());
+    CHECK(in[5] == 0x4000);
+}
+
+TEST_CASE("large surfaces go back to the pool after a call") {
+    constexpr int64_t kElements = int64_t{1} << 20;
+    auto device = NewDevice();
+    MilWriter w;
+    const std::string x = w.Input({1024, 1024});
+    const std::string y = w.Binary("add", {1024, 1024}, x, x);
+    auto program = Bind(device, w.Finish({y}), {x}, {y}, "large");
+    std::vector<float> in(kElements, 1.5f), out(kElements);
+    HostArray input{in.data(), HostType::kFloat32, kElements};
+    HostArray output{out.data(), HostType::kFloat32, kElements};
+    for (int i = 0; i < 3; ++i) REQUIRE(program->Run({&input, 1}, {&output, 1}).ok());
+    CHECK(out[77] == 3.0f);
+    CHECK(program->surface_bytes() == 0);
+}
+
 TEST_CASE("calls from many threads, an unloader and a remover never disturb each other") {
     auto device = NewDevice();
     auto program = Doubling(device, "shared");

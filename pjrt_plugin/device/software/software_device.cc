@@ -63,6 +63,8 @@ class SoftwareLoaded : public device::LoadedProgram {
 
   private:
     StatusOr<std::unique_ptr<RunState>> TakeState();
+    // A large arena is every program's in turn.
+    void ReturnState(std::unique_ptr<RunState> state);
     Status Execute(std::span<const Surface> inputs, std::span<const Surface> outputs);
     Status BindInputs(std::span<const Surface> inputs, RunState& state) const;
     int StartOnEngine();
@@ -103,22 +105,30 @@ SoftwareLoaded::SoftwareLoaded(ProgramAttributes attributes, Plan plan, Engine e
       queue_(queue_depth) {}
 
 StatusOr<std::unique_ptr<RunState>> SoftwareLoaded::TakeState() {
-    if (auto state = idle_.Take()) return state;
-    auto state = std::make_unique<RunState>();
+    auto state = idle_.Take();
+    if (state == nullptr) {
+        state = std::make_unique<RunState>();
+        state->bases.resize(plan_.bases());
+        state->contents.resize(state->bases.size());
+        state->copies.resize(input_slots_.size());
+    }
+    if (state->arena != nullptr) return state;
     state->arena = AllocateAligned(plan_.arena_bytes);
     if (state->arena == nullptr) {
         return ResourceExhausted("an evaluation needs " + std::to_string(plan_.arena_bytes) +
                                  " bytes of intermediates, which the machine does not have");
     }
-    state->bases.resize(plan_.bases());
     auto* arena = static_cast<uint8_t*>(state->arena.get());
     state->bases[0] = arena;
-    state->contents.resize(state->bases.size());
     for (size_t i = 0; i < plan_.block_offsets.size(); ++i) {
         state->bases[static_cast<size_t>(plan_.border_bases) + i] = arena + plan_.block_offsets[i];
     }
-    state->copies.resize(input_slots_.size());
     return state;
+}
+
+void SoftwareLoaded::ReturnState(std::unique_ptr<RunState> state) {
+    if (plan_.arena_bytes >= MemoryPool::kLeast) state->arena.reset();
+    idle_.Return(std::move(state));
 }
 
 Status SoftwareLoaded::CheckSurfaces(const char* what, std::span<const Surface> surfaces,
@@ -186,7 +196,7 @@ Status SoftwareLoaded::Execute(std::span<const Surface> inputs, std::span<const 
     JAX_ANE_RETURN_IF_ERROR(BindInputs(inputs, *state));
     const Run run{state->bases.data(), state->contents.data()};
     for (const Step& step : plan_.steps) step(run);
-    idle_.Return(std::move(state));
+    ReturnState(std::move(state));
     return Status();
 }
 

@@ -31,8 +31,23 @@ std::shared_ptr<const void> Pack(const GemmKernel& kernel, const GemmPlan& g, co
     return memory;
 }
 
+// With so many rows a product costs far more than packing its right-hand side on the way, and the
+// kernels do the same either way. Weights in training never see a second evaluation.
+constexpr int64_t kManyRows = 64;
+
+// Whether this is the first request for what `key` names.
+bool IsFirstRequest(device::SurfaceContents& contents, device::DerivedKey key) {
+    static const char seen = 0;
+    key.numbers.back() = reinterpret_cast<intptr_t>(key.maker);
+    key.maker = &seen;
+    if (contents.Find(key) != nullptr) return false;
+    contents.Insert(key, std::shared_ptr<const void>(std::shared_ptr<void>(), &seen), 0);
+    return true;
+}
+
 // The packed form of a right-hand side that its owner vouches for: made at its first evaluation,
-// found at all later ones. Null where nobody vouches, or where there is no memory for it.
+// or its second of many rows, and found at all later ones. Null where nobody vouches, or where
+// there is no memory for it.
 const void* PackedOperand(const GemmKernel& kernel, const GemmPlan& g, const Run& run,
                           ThreadPool* pool) {
     device::SurfaceContents* contents = run.contents[g.b.base];
@@ -41,6 +56,7 @@ const void* PackedOperand(const GemmKernel& kernel, const GemmPlan& g, const Run
     const device::DerivedKey key{reinterpret_cast<const void*>(kernel.pack_b),
                                  {g.n, g.k, g.b_row_stride, g.b_column_stride, offset}};
     if (const void* found = contents->Find(key)) return found;
+    if (g.m >= kManyRows && IsFirstRequest(*contents, key)) return nullptr;
     const size_t bytes = kernel.packed_b_bytes(g.n, g.k);
     auto packed = Pack(kernel, g, run.At<Half>(g.b) + g.b_offsets[0], bytes, pool);
     return packed == nullptr ? nullptr : contents->Insert(key, std::move(packed), bytes);
