@@ -96,8 +96,7 @@ def compile(
         for ane_program in (p for group in built for p in group.values()):
             programs.load(ane_program, settings)
     for plan, group in zip(plans, built, strict=True):
-        ids = {n: p.handle.id if p.handle else -1 for n, p in group.items()}
-        hostmodule.replace(plan, ids)
+        hostmodule.replace(plan, group)
     host_module = frontend.serialise(module)
     result.compile_seconds = time.perf_counter() - start
     if load:

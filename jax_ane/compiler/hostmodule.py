@@ -12,19 +12,22 @@ from collections.abc import Mapping
 
 from jaxlib.mlir import ir
 
+from jax_ane.compiler import borders
 from jax_ane.compiler.graph import Value
 from jax_ane.compiler.partition import Cluster, Plan, schedule
+from jax_ane.compiler.programs import AneProgram
 
 TARGET = "jax_ane_program"  # the FFI handler's name (pjrt_plugin/runtime/ffi_handler.cc)
 
 
-def replace(plan: Plan, program_ids: Mapping[int, int]) -> None:
-    """Replaces the clusters of a block; `program_ids` maps cluster number to loaded program."""
+def replace(plan: Plan, programs: Mapping[int, AneProgram]) -> None:
+    """Replaces the clusters of a block by calls; `programs` are by cluster number."""
     if not plan.clusters:
         return
     _sort(plan)
+    inside = borders.results_of(plan)
     for cluster in plan.clusters:
-        _outline(cluster, program_ids[cluster.number])
+        _outline(cluster, programs[cluster.number], inside)
 
 
 def _sort(plan: Plan) -> None:
@@ -34,11 +37,16 @@ def _sort(plan: Plan) -> None:
             op.mlir.move_before(terminator.operation)
 
 
-def _outline(cluster: Cluster, program_id: int) -> None:
-    first = cluster.ops[0].mlir
-    context = first.context
-    results = [value.mlir.type for value in cluster.outputs]
+def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> None:
+    context = cluster.ops[0].mlir.context
+    program_id = program.handle.id if program.handle else -1
+    narrow = borders.narrow(cluster, program, inside)
     with context, ir.Location.unknown(), ir.InsertionPoint(cluster.ops[-1].mlir):
+        half = ir.F16Type.get()
+        results = [
+            ir.RankedTensorType.get(value.tensor.shape, half) if i in narrow else value.mlir.type
+            for i, value in enumerate(cluster.outputs)
+        ]
         call = ir.Operation.create(
             "stablehlo.custom_call",
             results=results,
@@ -56,7 +64,9 @@ def _outline(cluster: Cluster, program_id: int) -> None:
             },
             loc=cluster.ops[-1].mlir.location,
         )
-    for value, result in zip(cluster.outputs, call.results, strict=True):
+    for i, (value, result) in enumerate(zip(cluster.outputs, call.results, strict=True)):
+        if i in narrow:
+            borders.widen_for_host(value, result, inside)
         value.mlir.replace_all_uses_with(result)
         value.mlir = result  # later clusters read it; the old one dies with its op
     for op in reversed(cluster.ops):

@@ -307,7 +307,7 @@ def test_split_and_dropped_clusters_still_run_in_order(seed, monkeypatch):
 @pytest.mark.parametrize("dropped", [None, 0, 1, 2])
 def test_pieces_of_a_cluster_not_before_what_they_read(dropped):
     """A piece cut again, or sent home, keeps its place between the others."""
-    from jax_ane.compiler import hostmodule, partition
+    from jax_ane.compiler import hostmodule, partition, programs
     from jax_ane.compiler.able import Reason
 
     def deep(x):
@@ -321,5 +321,7 @@ def test_pieces_of_a_cluster_not_before_what_they_read(dropped):
     assert partition.split_cluster(plan, halves[0])
     if dropped is not None:
         partition.drop_cluster(plan, plan.clusters[dropped], Reason("ANE999", "a test"))
-    hostmodule.replace(plan, {cluster.number: 0 for cluster in plan.clusters})
+    settings = programs.Settings.current()
+    built = {cluster.number: programs.build(cluster, settings) for cluster in plan.clusters}
+    hostmodule.replace(plan, built)
     assert plan.block.mlir.owner.verify()
