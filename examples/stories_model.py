@@ -78,28 +78,30 @@ def init(size: Size, seed: int = 0) -> Params:
     }
 
 
-def forward(params: Params, tokens: jax.Array) -> jax.Array:
+def forward(params: Params, tokens: jax.Array, head_width: int = HEAD_WIDTH) -> jax.Array:
     """Returns the logits `[batch, length, words]` of int32 `tokens` `[batch, length]`.
 
     Weights without a `head` [width, words] take the embedding for it.
     """
     x = params["word"][tokens]
     for p in params["blocks"]:
-        x = _block(p, x)
+        x = block(p, x, head_width)
     x = _rms_norm(params["norm"], x)
     if "head" in params:
         return x @ params["head"]
     return jax.lax.dot_general(x, params["word"], (((2,), (1,)), ((), ())))
 
 
-def loss(params: Params, batch: dict[str, jax.Array]) -> jax.Array:
+def loss(params: Params, batch: dict[str, jax.Array], head_width: int = HEAD_WIDTH) -> jax.Array:
     """Returns the mean cross-entropy, in nats a token, of predicting each token from those before.
 
     Args:
+        params: the weights.
         batch: `{"tokens": int32 [batch, length + 1]}`.
+        head_width: columns of a head.
     """
     tokens = batch["tokens"]
-    logits = forward(params, tokens[:, :-1])
+    logits = forward(params, tokens[:, :-1], head_width)
     return optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:]).mean()
 
 
@@ -118,9 +120,17 @@ def count(params: Params) -> int:
     return sum(np.size(weight) for weight in jax.tree.leaves(params))
 
 
-def _block(p: Params, x: jax.Array) -> jax.Array:
+def block(p: Params, x: jax.Array, head_width: int = HEAD_WIDTH) -> jax.Array:
+    """Maps `x` `[batch, length, width]` through one block.
+
+    Args:
+        p: one of `blocks`. `k` and `v` may have fewer columns than `q`: then each of their heads
+            serves a group of queries.
+        x: the residual stream.
+        head_width: columns of a head.
+    """
     h = _rms_norm(p["norm1"], x)
-    q, k, v = (_split_heads(h @ p[name]) for name in ("q", "k", "v"))
+    q, k, v = (_split_heads(h @ p[name], head_width) for name in ("q", "k", "v"))
     x = x + _merge_heads(_attend(_rotate(q), _rotate(k), v)) @ p["out"]
     h = _rms_norm(p["norm2"], x)
     return x + (jax.nn.silu(h @ p["gate"]) * (h @ p["up"])) @ p["down"]
@@ -144,17 +154,19 @@ def _rotate(x: jax.Array) -> jax.Array:
 
 
 def _attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """Mixes the values `[batch, heads, length, 64]` of each token and those before it."""
-    scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(HEAD_WIDTH)
+    """Mixes the values `[batch, heads, length, head width]` of each token and those before it."""
+    if (group := q.shape[1] // k.shape[1]) > 1:
+        k, v = (jnp.repeat(x, group, axis=1) for x in (k, v))
+    scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1])
     seen = jnp.tril(jnp.ones((q.shape[2], q.shape[2]), bool))
     return jax.nn.softmax(jnp.where(seen, scores, -1e4)) @ v
 
 
-def _split_heads(x: jax.Array) -> jax.Array:
+def _split_heads(x: jax.Array, head_width: int) -> jax.Array:
     batch, length, width = x.shape
-    return x.reshape(batch, length, width // HEAD_WIDTH, HEAD_WIDTH).transpose(0, 2, 1, 3)
+    return x.reshape(batch, length, width // head_width, head_width).transpose(0, 2, 1, 3)
 
 
 def _merge_heads(x: jax.Array) -> jax.Array:
-    batch, heads, length, _ = x.shape
-    return x.transpose(0, 2, 1, 3).reshape(batch, length, heads * HEAD_WIDTH)
+    batch, heads, length, head_width = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(batch, length, heads * head_width)

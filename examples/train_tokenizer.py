@@ -38,7 +38,9 @@ class Tokenised:
     words: int
 
 
-def tokenise(text: Path, folder: Path, words: int = 32000) -> Tokenised:
+def tokenise(
+    text: Path, folder: Path, words: int = 32000, tokenizer: Path | None = None
+) -> Tokenised:
     """Trains a tokenizer on `text`, unless `folder` has what came of it before.
 
     Args:
@@ -46,28 +48,29 @@ def tokenise(text: Path, folder: Path, words: int = 32000) -> Tokenised:
         folder: gets `tokens.bin`, `tokenizer.json` and `tokens.json`, which tells what text they
             were made of; other contents there are kept.
         words: tokens of the vocabulary, at least 257: all bytes and the end of a text.
+        tokenizer: a `tokenizer.json` to take instead of training one; `words` is then its own.
 
     Raises:
-        FileNotFoundError: there is no such text.
-        ValueError: the text is empty, or `words` is below 257.
+        FileNotFoundError: there is no such text, or tokenizer.
+        ValueError: the text is empty, `words` is below 257, or the tokenizer cannot be used.
     """
     if words < 257:
         raise ValueError(f"words must be at least 257 (256 bytes and {END}), not {words}")
-    status = text.stat()
-    source = {"name": text.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns,
-              "words_wanted": words}  # fmt: skip
+    source = {**_identity(text), "words_wanted": words}
+    if tokenizer is not None:
+        source = {**_identity(text), "tokenizer": _identity(tokenizer)}
     about, path = folder / "tokens.json", folder / "tokens.bin"
     if about.exists() and path.exists():
-        made = json.loads(about.read_text())
-        if made["source"] == source:
-            return Tokenised(path, made["tokens"], made["words"])
+        last = json.loads(about.read_text())
+        if last["source"] == source:
+            return Tokenised(path, last["tokens"], last["words"])
     folder.mkdir(parents=True, exist_ok=True)
     about.unlink(missing_ok=True)  # what is stopped half-way is not taken for finished
-    tokenizer = train(text, words)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    dtype = "uint16" if tokenizer.get_vocab_size() <= 2**16 else "uint32"
-    count = write_tokens(path, encoded(tokenizer, text), dtype)
-    done = Tokenised(path, count, tokenizer.get_vocab_size())
+    made = train(text, words) if tokenizer is None else load(tokenizer)
+    made.save(str(folder / "tokenizer.json"))
+    dtype = "uint16" if made.get_vocab_size() <= 2**16 else "uint32"
+    count = write_tokens(path, encoded(made, text), dtype)
+    done = Tokenised(path, count, made.get_vocab_size())
     about.write_text(
         json.dumps({"source": source, "tokens": done.tokens, "words": done.words}) + "\n"
     )
@@ -90,11 +93,30 @@ def train(text: Path, words: int) -> Any:
     return tokenizer
 
 
+def load(file: Path) -> Any:
+    """Returns the `tokenizers.Tokenizer` of a `tokenizer.json`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no tokenizer, or has no token that ends a text.
+    """
+    from tokenizers import Tokenizer
+
+    content = file.read_bytes()
+    try:
+        tokenizer = Tokenizer.from_buffer(content)
+    except Exception as error:  # of no type of its own
+        raise ValueError(f"{file} is no tokenizer.json: {error}") from error
+    if tokenizer.token_to_id(END) is None:
+        raise ValueError(f"{file} has no token {END}, with which a text begins")
+    return tokenizer
+
+
 def encoded(tokenizer: Any, text: Path) -> Iterator[list[int]]:
     """Yields the ids of a text, chunk by chunk, after the one that begins a text."""
     yield [tokenizer.token_to_id(END)]
     for chunk in chunks(text):
-        yield tokenizer.encode(chunk).ids
+        yield tokenizer.encode(chunk, add_special_tokens=False).ids
 
 
 def chunks(text: Path) -> Iterator[str]:
@@ -113,6 +135,12 @@ def chunks(text: Path) -> Iterator[str]:
             yield chunk + lines.readline()
     if empty:
         raise ValueError(f"{text} is empty: there is nothing to train a tokenizer on")
+
+
+def _identity(file: Path) -> dict[str, Any]:
+    """Returns what tells a file from its later contents."""
+    status = file.stat()
+    return {"name": file.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ up guarded, and its absence costs one feature, which `findings` then names.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -33,6 +34,7 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jax._src.interpreters.mlir", "make_ir_context", "the device"),
     ("jax._src.interpreters.mlir", "module_to_bytecode", "the compiler"),
     ("jax._src.callback", "emit_python_callback", "host callbacks"),
+    ("jax._src.source_info_util", "user_context", "your lines on the clamps of activations"),
     ("jax._src.stages", "Executable.as_text", "the compiler's own text in as_text()"),
     ("jax._src.compiler", "backend_compile_and_load", "`with jax_ane.config(...)` around a call"),
     ("jax._src.array", "ArrayImpl", "more than one device"),
@@ -106,6 +108,19 @@ def scan_groups(params: dict[str, Any], values: Sequence[Any]) -> tuple[list[Any
     first = params["num_consts"]
     second = first + params["num_carry"]
     return list(values[:first]), list(values[first:second]), list(values[second:])
+
+
+def at_line_of(eqn: Any) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which what is traced has the place in the source of an equation."""
+    place = _user_context()
+    if place is None:
+        return contextlib.nullcontext()
+    return place(eqn.source_info.traceback)
+
+
+@functools.cache
+def _user_context() -> Callable[..., contextlib.AbstractContextManager[Any]] | None:
+    return _optional("jax._src.source_info_util", "user_context")
 
 
 # --- registration -----------------------------------------------------------------------------

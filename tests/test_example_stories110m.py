@@ -36,7 +36,7 @@ def tokens(tmp_path_factory):
 @pytest.fixture
 def example(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    for name in ("stories110m", "stories_model", "train_tokenizer"):
+    for name in ("stories110m", "stories_model", "train_tokenizer", "training_run"):
         sys.modules.pop(name, None)
     import stories110m
 
@@ -97,7 +97,7 @@ def test_a_run_goes_on_where_it_was_stopped(run, tmp_path):
     """Weights, moments, schedule, loss scale and batches: to the bit what one run does."""
     folder = ["--checkpoint-dir", tmp_path / "checkpoints", "--checkpoint-every", 4]
     whole = steps_of(run("--steps", 10, log="whole.jsonl")[2])
-    example = sys.modules["stories110m"]
+    example = sys.modules["training_run"]
     log = example.Log.__call__
     try:
         example.Log.__call__ = lambda self, step, metrics, state=None: (
@@ -116,9 +116,10 @@ def test_a_run_goes_on_where_it_was_stopped(run, tmp_path):
 
 def test_plain_does_without_what_is_special_to_fp16(run, example, monkeypatch):
     asked = []
-    make = example.training.train_step
+    training = example.training_run.training
+    make = training.train_step
     monkeypatch.setattr(
-        example.training, "train_step", lambda *a, **k: asked.append((a, k)) or make(*a, **k)
+        training, "train_step", lambda *a, **k: asked.append((a, k)) or make(*a, **k)
     )
     _, _, careful = run("--steps", 3, "--device", "cpu", log="careful.jsonl")
     _, _, plain = run("--steps", 3, "--device", "cpu", "--plain", log="plain.jsonl")
@@ -164,7 +165,7 @@ def test_a_loss_that_is_not_finite_is_told(example, tmp_path):
     """In the log as null, in the summary as a count, unless the step was skipped."""
     path = tmp_path / "log.jsonl"
     with path.open("w") as file:
-        log = example.Log(1, file)
+        log = example.training_run.Log(1, file)
         for step, (loss, norm, skipped, bad) in enumerate(
             [(2.0, 1.0, 0, 0), (math.nan, math.nan, 1, 7), (3.0, math.inf, 0, 5), (1.0, 1.0, 0, 0)]
         ):
@@ -173,13 +174,15 @@ def test_a_loss_that_is_not_finite_is_told(example, tmp_path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["loss"] for row in rows] == [2.0, None, 3.0, 1.0]
     assert rows[2]["grad_norm"] is None
-    done = example.summary(log, {"w": np.array([1, np.inf, np.nan], np.float32)}, 100)
+    done = example.training_run.summary(log, {"w": np.array([1, np.inf, np.nan], np.float32)}, 100)
     assert (done.nonfinite_values, done.skipped, done.clamped) == (5 + 2, 1, 8)
 
 
 def test_rate_rises_then_falls_to_a_tenth(example):
     """Read off the updates of a weight that neither decays nor has more than one gradient."""
-    optimiser = example.optimiser(peak=0.5, warm_up=5, steps=50, sanitise=True)
+    optimiser = example.training_run.optimiser(
+        peak=0.5, warm_up=5, steps=50, sanitise=True, mask=example.stories_model.decays
+    )
     params = {"word": np.zeros((2, 2), np.float32)}
     state, rates = optimiser.init(params), []
     for _ in range(50):
@@ -189,6 +192,14 @@ def test_rate_rises_then_falls_to_a_tenth(example):
     assert rates[5] == pytest.approx(0.5, rel=1e-3) == max(rates)
     assert rates[49] == pytest.approx(0.05, rel=0.05)
     assert rates[5:] == sorted(rates[5:], reverse=True)
+
+
+def test_a_run_may_end_while_the_rate_rises(run):
+    code, printed, rows = run("--steps", 1, "--device", "cpu")
+    assert code == 0, printed.err
+    code, _, longer = run("--steps", 2, "--warm-up", 5, "--device", "cpu", log="longer.jsonl")
+    assert code == 0
+    assert len(steps_of(rows)) == 1 and len(steps_of(longer)) == 2
 
 
 def test_the_command_line_is_checked(python):

@@ -97,6 +97,22 @@ def test_forward_is_the_reference(model, size, tied):
     assert distance(model.forward(params, tokens), reference(params, tokens)) < 1e-5
 
 
+def test_fewer_keys_serve_groups_of_queries(model, size):
+    """As many keys as queries, of which each is there twice, say the same."""
+    params = larger(model.init(size))
+    whole = {**params, "blocks": []}
+    for p in params["blocks"]:
+        for name in "kv":
+            p[name] = p[name][:, :64]
+        doubled = {name: np.tile(p[name], 2) for name in "kv"}
+        whole["blocks"].append({**p, **doubled})
+    tokens = tokens_of(size)
+    want = reference(whole, tokens)
+    assert distance(model.forward(params, tokens), want) < 1e-5
+    wide = [model.forward(whole, tokens, head_width=width) for width in (64, 128)]
+    assert distance(wide[0], want) < 1e-5 < distance(wide[1], want)
+
+
 def test_forward_on_ane_is_near_the_reference(model, size, ane):
     params = larger(model.init(size))
     tokens = tokens_of(size)

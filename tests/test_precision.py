@@ -11,6 +11,7 @@ import pytest
 
 import jax_ane
 from jax_ane import precision
+from jax_ane.precision import _clamp
 
 ANE = jax.devices("ane")[0]
 RNG = np.random.default_rng(0)
@@ -175,6 +176,54 @@ def test_marks_and_names_of_the_function_are_kept():
 
     text = jax.jit(precision.clamp_activations(fn)).lower(X).as_text(debug_info=True)
     assert "inner" in text and "host" in text
+
+
+def lines_of(report, first):
+    """Returns the lines, counted from `first`, of the ops by their names."""
+    lines = {}
+    for op in report.ops:
+        assert op.location.file == __file__ or not op.flops
+        lines.setdefault(op.op.removeprefix("stablehlo."), set()).add(op.location.line - first)
+    return lines
+
+
+@pytest.mark.parametrize("with_count", [False, True])
+def test_clamps_have_the_lines_of_what_they_clamp(with_count):
+    def loss(p, x):
+        y = jnp.tanh(x @ p)
+        z = y @ p
+        return (x * z).sum()
+
+    first = loss.__code__.co_firstlineno
+    clamped = precision.clamp_activations(loss, with_count=with_count)
+    report = jax_ane.explain(jax.grad(clamped, has_aux=with_count), jnp.eye(64), jnp.eye(64))
+    lines = lines_of(report, first)
+    assert lines["clamp"] == lines["select"] == {1, 2, 3}
+    assert lines["dot_general"] == {1, 2} and lines["tanh"] == {1}
+    assert {"maximum", "reduce"} <= lines.keys() or not with_count
+    assert not with_count or lines["maximum"] == {1, 2, 3}
+
+
+def test_clamps_in_loops_have_the_lines_of_the_loops():
+    def loss(p, x):
+        def body(y, _):
+            return y @ p, None
+
+        y, _ = jax.lax.scan(body, x, None, length=3)
+        z = jax.lax.fori_loop(0, 3, lambda _, y: y + y @ p, y)
+        return jax.checkpoint(lambda z: z @ p)(z).sum()
+
+    first = loss.__code__.co_firstlineno
+    clamped = precision.clamp_activations(loss, with_count=True)
+    lines = lines_of(jax_ane.explain(clamped, jnp.eye(64), jnp.eye(64)), first)
+    assert lines["clamp"] == {2, 5, 6}
+    assert lines["while"] == {4, 5}
+
+
+def test_without_the_private_name_the_clamps_are_there(monkeypatch):
+    monkeypatch.setattr(_clamp.internals, "_user_context", lambda: None)
+    product = precision.clamp_activations(jnp.dot, limit=100.0)
+    assert float(product(jnp.float32([30.0]), jnp.float32([40.0]))) == 100.0
 
 
 def test_an_overflow_on_the_engine_becomes_the_limit():

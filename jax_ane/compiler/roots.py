@@ -35,6 +35,8 @@ def rewrite(block: Block, chip: str) -> list[Op]:
             for _ in range(3):
                 operands = [product, root]
                 product = editing.new_op("stablehlo.multiply", root, operands, op, placed)
+                if product.producer is not None:
+                    changed.append(product.producer)
             editing.set_operand(op, 1 - at, product)
             editing.set_operand(op, at, constant)
             changed.append(op)

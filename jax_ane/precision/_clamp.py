@@ -116,12 +116,14 @@ class _Evaluator:
         rule = _RULES.get(name)
         values = [operand.value for operand in operands]
         if rule is not None:
-            return [_Value(v, _Origin()) for v in rule(self, eqn, values)]
+            with internals.at_line_of(eqn):
+                return [_Value(v, _Origin()) for v in rule(self, eqn, values)]
         results = _bind(jaxpr, eqn, values)
         origin = _origin(eqn, operands)
         limit = self._limit(eqn, operands)
         if limit is not None:
-            results = [self._clamped(result, limit) for result in results]
+            with internals.at_line_of(eqn):
+                results = [self._clamped(result, limit) for result in results]
         return [_Value(result, origin) for result in results]
 
     def closed(self, closed: Any) -> Callable[..., tuple[list[Any], jax.Array]]:

@@ -11,7 +11,7 @@ from parity_tools import normal, relative_error
 
 import jax_ane
 from jax_ane import report
-from jax_ane.compiler import frontend, roots
+from jax_ane.compiler import frontend, partition, roots
 
 WEIGHTS = {"gain": np.ones(64, np.float32), "up": normal(64, 64, scale=0.125),
            "down": normal(64, 64, seed=1, scale=0.125)}  # fmt: skip
@@ -70,8 +70,8 @@ def test_left_out_the_gradient_leaves_fp16():
 def test_the_rewritten_module_is_sound():
     module, block = block_of(gradient_of(rms_norm), WEIGHTS, X)
     before = [op.name for op in block.ops]
-    (changed,) = roots.rewrite(block, "M4")
-    assert changed.name == "stablehlo.multiply" and module.operation.verify()
+    changed = roots.rewrite(block, "M4")
+    assert [op.name for op in changed] == ["stablehlo.multiply"] * 4 and module.operation.verify()
     assert [op.index for op in block.ops] == list(range(len(block.ops)))
     after = [op.name for op in block.ops]
     assert after.count("stablehlo.divide") == before.count("stablehlo.divide") - 1
@@ -84,6 +84,45 @@ def test_the_rewritten_module_is_sound():
             u.index for v in new.results for u in v.users
         ]
     assert roots.rewrite(block, "M4") == []
+
+
+def test_every_product_of_the_chain_is_named():
+    """Each has to be on the engine: on the host its float32 result would be a new one."""
+    _, block = block_of(gradient_of(rms_norm), WEIGHTS, X)
+    *chain, last = roots.rewrite(block, "M4")
+    assert [block.ops[op.index] for op in (*chain, last)] == [*chain, last]
+    root = chain[0].operands[1]
+    assert root.producer.name == "stablehlo.rsqrt"
+    for product, following in zip(chain, (*chain[1:], last), strict=True):
+        assert product.operands[1] is root
+        assert product.results[0] in following.operands
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_undone_where_one_of_them_stays_on_the_host(monkeypatch, at):
+    """Then the whole program is planned as it was written."""
+    names, plan_block, rewrite = [], partition.plan_block, roots.rewrite
+    moved = []
+
+    def rewriting(block, chip):
+        changed = rewrite(block, chip)
+        moved[:] = changed[at : at + 1]
+        return changed
+
+    def planning(block, *arguments):
+        plan = plan_block(block, *arguments)
+        names.append([op.name for op in block.ops])
+        for op in moved:
+            plan.cluster_of.pop(op.index, None)
+        moved.clear()
+        return plan
+
+    monkeypatch.setattr(roots, "rewrite", rewriting)
+    monkeypatch.setattr(partition, "plan_block", planning)
+    jax_ane.explain(gradient_of(rms_norm), WEIGHTS, X)
+    rewritten, *again = names
+    assert len(again) == 1
+    assert again[0].count("stablehlo.divide") == rewritten.count("stablehlo.divide") + 1
 
 
 def test_not_where_the_steep_factor_itself_is_wanted():
