@@ -189,7 +189,7 @@ def predict(name: str, decoder: Decoder, chip: str) -> Prediction:
     params = decoder.params()
     state = jax.eval_shape(_start, params, jax.eval_shape(optimiser.init, params))
     with jax_ane.config(chip=chip):  # the step itself compiles when it is called; this only plans
-        placement = jax_ane.explain(step._update, state, decoder.batch()).placement
+        placement = jax_ane.explain(step, state, decoder.batch()).placement
     estimate = placement.estimate
     inputs = {math.prod(t.shape) for program in placement.programs for t in program.inputs}
     sent = sum(leaf.size for leaf in jax.tree.leaves(params) if leaf.size in inputs)

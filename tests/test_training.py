@@ -54,6 +54,15 @@ def run(step, steps: int, params=None, batches=BATCHES):
 # ---- The step
 
 
+def test_step_can_be_explained():
+    step = training.train_step(loss_fn, optax.adamw(1e-2), clamp=True)
+    report = jax_ane.explain(step, step.init(mlp_params()), BATCHES[0])
+    heavy = [op for op in report.ops if op.op == "stablehlo.dot_general"]
+    assert heavy
+    assert all(op.placement == "ane" for op in heavy)
+    assert any(op.location.file.endswith("training_tools.py") for op in heavy)
+
+
 def test_step_is_that_of_optax(device):
     opt = optax.adamw(1e-2)
     state, seen = run(training.train_step(loss_fn, opt), 5)

@@ -182,10 +182,20 @@ class TrainStep:
         key = self._key(batch)
         if key not in self._compiled:
             self._check(batch)
-            self._compiled[key] = self._jitted.lower(state, batch).compile()
+            self._compiled[key] = self.lower(state, batch).compile()
             if self._first_batch is None:
                 self._first_batch = jax.tree.map(_shape, batch)
         return self._compiled[key]
+
+    def lower(self, state: Any, batch: Any) -> Any:
+        """Returns the step traced for such a state and batch, as `jax.jit(...).lower` does.
+
+        It lets `jax_ane.explain(step, state, batch)` say where each op of a step goes.
+
+        Args:
+            state, batch: as for a call, or trees of `jax.ShapeDtypeStruct`.
+        """
+        return self._jitted.lower(state, batch)
 
     def loss(self, params: Any, model_state: Any, batch: Any) -> _Loss:
         """Returns what the clamped loss function does."""
