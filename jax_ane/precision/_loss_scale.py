@@ -22,7 +22,7 @@ class LossScale(Protocol):
     """What a train step asks of a loss scale. Both classes here are pytrees of scalars."""
 
     @property
-    def scale(self) -> jax.Array:
+    def scale(self) -> jax.Array | float:
         """float32 scalar: what the loss is multiplied by."""
         ...
 
