@@ -136,7 +136,7 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
     return report
 
 
-def explain_program(program: bytes | str) -> Report:
+def explain_program(program: bytes | bytearray | str) -> Report:
     """Reports on a program that is written down already.
 
     Args:
@@ -153,7 +153,7 @@ def explain_program(program: bytes | str) -> Report:
         >>> explain_program(text).ane_flop_fraction
         1.0
     """
-    return _report(_readable(program))
+    return _report(_readable(bytes(program) if isinstance(program, bytearray) else program))
 
 
 def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Lowered:

@@ -11,8 +11,19 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
-def test_there_are_notebooks():
+def test_there_are_notebooks_and_the_readme_names_each():
     assert NOTEBOOKS
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert [path.name for path in NOTEBOOKS if path.name not in readme] == []
+
+
+def test_each_script_has_a_notebook():
+    scripts = sorted(path.with_suffix("") for path in NOTEBOOKS[0].parent.glob("*.py"))
+    assert scripts == [path.with_suffix("") for path in NOTEBOOKS]
+
+
+def test_numbers_are_given_once():
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{n:02}_" for n in range(len(NOTEBOOKS))]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ import re
 from types import ModuleType
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -323,6 +324,13 @@ def test_what_is_not_a_program_is_a_value_error(program, capfd):
     with pytest.raises(ValueError, match=r"neither StableHLO nor a jax\.export artifact"):
         explain_program(program)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_exported_function_is_explained_as_serialize_returns_it():
+    exported = jax.export.export(jax.jit(lambda x: x @ x), platforms=["ane"])(jnp.ones((64, 64)))
+    artifact = exported.serialize()
+    assert explain_program(artifact).ane_flop_fraction == 1
+    assert explain_program(bytearray(artifact)).ane_flop_fraction == 1
 
 
 def test_saved_programs_run_as_they_are(tmp_path):

@@ -3,52 +3,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import numpy as np
 import optax
 from flax import nnx
 
-from jax_ane._tree_paths import Freeze, path_of, trained
+from jax_ane._tree_paths import Freeze
+from jax_ane.adapters._step import ModelStep, loss_and_aux
+from jax_ane.adapters._step import Parameters as Parameters
 from jax_ane.training import TrainState, TrainStep
 from jax_ane.training import train_step as plain_train_step
 
 
-@dataclasses.dataclass(frozen=True)
-class Parameters:
-    """How much of a model is trained.
-
-    Attributes:
-        rows: (path, shape, elements, is trained) of each parameter.
-    """
-
-    rows: list[tuple[str, tuple[int, ...], int, bool]]
-
-    @property
-    def trainable(self) -> int:
-        """Elements that are trained."""
-        return sum(count for _, _, count, is_trained in self.rows if is_trained)
-
-    @property
-    def total(self) -> int:
-        """All elements."""
-        return sum(count for _, _, count, _ in self.rows)
-
-    def __str__(self) -> str:
-        width = max(len(path) for path, *_ in self.rows)
-        lines = [
-            f"{path:{width}}  {list(shape)!s:18}{count:12,}  {'trained' if chosen else 'frozen'}"
-            for path, shape, count, chosen in self.rows
-        ]
-        frozen = self.total - self.trainable
-        lines.append(f"trainable {self.trainable:,}, frozen {frozen:,}, total {self.total:,}")
-        return "\n".join(lines)
-
-
-class NnxStep:
+class NnxStep(ModelStep):
     """A training step of an NNX model; `train_step` makes it.
 
     Attributes:
@@ -59,26 +27,15 @@ class NnxStep:
     def __init__(
         self, model: nnx.Module, step: TrainStep, graph: Any, wrt: Any, freeze: Freeze
     ) -> None:
+        super().__init__(step, nnx.to_pure_dict(nnx.state(model, wrt)), freeze)
         self._model = model
         self._graph = graph
         self._wrt = wrt
-        self.step = step
-        params = nnx.to_pure_dict(nnx.state(model, wrt))
-        leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-        chosen = jax.tree.leaves(trained(params, freeze))
-        self.parameters = Parameters(
-            [(path_of(keys), leaf.shape, int(np.size(leaf)), bool(is_trained))
-             for (keys, leaf), is_trained in zip(leaves, chosen, strict=True)]
-        )  # fmt: skip
 
     def init(self) -> TrainState:
         """Returns the state at the start: the model's, copied."""
         _, params, rest = nnx.split(self._model, self._wrt, ...)
         return self.step.init(nnx.to_pure_dict(params), nnx.to_pure_dict(rest))
-
-    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Any]:
-        """Takes a step; as a `TrainStep`."""
-        return self.step(state, batch)
 
     def model(self, state: TrainState) -> nnx.Module:
         """Returns a model with a state's parameters, statistics and random streams."""
@@ -126,8 +83,7 @@ def train_step(
 
     def pure(params: Any, rest: Any, batch: Any) -> tuple[Any, tuple[Any, Any]]:
         merged = _merged(graph, model, wrt, params, rest)
-        out = loss_fn(merged, batch)
-        loss, aux = out if isinstance(out, tuple) and len(out) == 2 else (out, None)
+        loss, aux = loss_and_aux(loss_fn(merged, batch))
         _, _, changed = nnx.split(merged, wrt, ...)
         return loss, (nnx.to_pure_dict(changed), aux)
 
