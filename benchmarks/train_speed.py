@@ -196,8 +196,16 @@ def _print_peak(case: Case, kind: str) -> None:
     step = stepper(case, kind)
     for _ in range(3):
         step()
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30)
+    print(_peak_bytes() / 2**30)
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not ru_maxrss, which on Linux begins with that of the process that started this one.
+    (line,) = (text for text in status.read_text().splitlines() if text.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def main() -> int:
