@@ -27,8 +27,8 @@ from jax_ane._errors import AneWarning
 _TRUE = {"y", "yes", "t", "true", "on", "1"}
 _FALSE = {"n", "no", "f", "false", "off", "0"}
 _NOTHING: Mapping[str, Any] = types.MappingProxyType({})
-# Variables with our prefix that are read elsewhere: by the notebook.
-_NOT_FLAGS = {"JAX_ANE_DEMO_EPOCHS"}
+# Variables with our prefix that are read elsewhere: by the notebooks.
+_NOT_FLAGS = {"JAX_ANE_DEMO_EPOCHS", "JAX_ANE_DEMO_STEPS"}
 _CHIPS = tuple(sorted(p.stem for p in (Path(__file__).parent / "chips").glob("*.json")))
 
 

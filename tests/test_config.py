@@ -115,7 +115,8 @@ def test_known_and_foreign_variables_do_not_warn():
     environ = {flag.env: str(flag.default) for flag in FLAGS.values()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Config({**environ, "JAX_PLATFORMS": "cpu", "JAX_ANE_DEMO_EPOCHS": "2"}).validate()
+        notebooks = {"JAX_ANE_DEMO_EPOCHS": "2", "JAX_ANE_DEMO_STEPS": "9"}
+        Config({**environ, "JAX_PLATFORMS": "cpu", **notebooks}).validate()
 
 
 @pytest.mark.parametrize("use", ["get", "update", "context", "attribute"])
