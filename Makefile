@@ -17,7 +17,7 @@ test: $(VENV)/.test
 	$(BIN)/pytest -n $(WORKERS)
 
 notebooks: $(VENV)/.notebook
-	JAX_ANE_DEMO_EPOCHS=2 JAX_ANE_DEMO_STEPS=10 $(BIN)/pytest --nbmake --nbmake-timeout=600 notebooks
+	JAX_ANE_DEMO_EPOCHS=2 JAX_ANE_DEMO_STEPS=10 $(BIN)/pytest -n $(WORKERS) --nbmake --nbmake-timeout=600 notebooks
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .

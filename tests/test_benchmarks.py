@@ -61,13 +61,13 @@ def test_training_is_that_of_float32(name, tmp_path):
 
 
 def test_training_speed_is_measured_on_all_three(tmp_path):
-    done = run(tmp_path, BENCHMARKS / "train_speed.py", "--small", "--json", "--rounds", 2)
+    done = run(tmp_path, BENCHMARKS / "train_speed.py", "--small", "--json", "--rounds", 2,
+               "--only", "Stories")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads(done.stdout.splitlines()[-1])
-    assert [row["name"].split(",")[0] for row in rows] == ["Stories-110M", "ResNet-18 (CIFAR)"]
-    for row in rows:
-        assert min(row["plain_s"], row["guarded_s"], row["cpu_s"]) > 1e-4
-        assert min(row["plain_gib"], row["cpu_gib"]) > 0.05
+    (row,) = json.loads(done.stdout.splitlines()[-1])
+    assert row["name"].startswith("Stories-110M")
+    assert min(row["plain_s"], row["guarded_s"], row["cpu_s"]) > 1e-4
+    assert min(row["plain_gib"], row["cpu_gib"]) > 0.05
 
 
 def test_explain_takes_a_model_of_the_table(tmp_path):
