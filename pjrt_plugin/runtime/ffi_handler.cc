@@ -3,14 +3,10 @@
 // pool would starve and the process hang.
 #include "runtime/ffi_handler.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-#include <cstdint>
 #include <vector>
 
 #include "runtime/program_table.h"
+#include "util/huge_pages.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace jax_ane::runtime {
@@ -37,25 +33,6 @@ bool HostTypeOf(ffi::DataType type, HostType& out) {
         default:
             return false;
     }
-}
-
-// XLA:CPU allocates its buffers anew for each call, and the system clears fresh memory page by
-// page: in huge pages that takes a fraction of the time. Memory that was touched before stays as it
-// is.
-void AskForHugePages(const HostArray& array) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
-    const auto begin = (reinterpret_cast<uintptr_t>(array.data) + kHugePage - 1) & ~(kHugePage - 1);
-    const size_t element = array.type == HostType::kFloat32   ? 4
-                           : array.type == HostType::kFloat16 ? 2
-                                                              : 1;
-    const auto end = (reinterpret_cast<uintptr_t>(array.data) +
-                      static_cast<uintptr_t>(array.elements) * element) &
-                     ~(kHugePage - 1);
-    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-    (void)array;
-#endif
 }
 
 template <typename Buffer>
@@ -91,7 +68,8 @@ ffi::Error CallProgram(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t
         auto buffer = rets.get<ffi::AnyBuffer>(i);
         if (buffer.has_error()) return buffer.error();
         if (auto error = Append(**buffer, outputs); error.failure()) return error;
-        AskForHugePages(outputs.back());
+        // XLA:CPU allocates its buffers anew for each call.
+        AdviseHugePages((*buffer)->untyped_data(), (*buffer)->size_bytes());
     }
     Status status = program->Run(inputs, outputs);
     return status.ok() ? ffi::Error::Success() : ToFfiError(status);

@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "util/memory_pool.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
+#include "util/huge_pages.h"
+
 namespace jax_ane {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
-#if defined(__SANITIZE_ADDRESS__)
-constexpr int64_t kPatience = -1;  // a block that waits here would hide its late users
-#else
-constexpr int64_t kPatience = int64_t{20} * 1000 * 1000 * 1000;  // nanoseconds
-#endif
+constexpr int64_t kPatience =  // nanoseconds
+    MemoryPool::kKeepsIdle ? int64_t{20} * 1000 * 1000 * 1000 : -1;
 
 int64_t Now() {
     return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
@@ -25,10 +19,7 @@ int64_t Now() {
 
 void* Allocate(size_t bytes) {
     void* block = std::aligned_alloc(kHugePage, bytes);
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    // Streams through ordinary pages wait for address translation.
-    if (block != nullptr) madvise(block, bytes, MADV_HUGEPAGE);
-#endif
+    if (block != nullptr) AdviseHugePages(block, bytes);
     return block;
 }
 

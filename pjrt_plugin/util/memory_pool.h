@@ -9,12 +9,27 @@
 #include <map>
 #include <mutex>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define JAX_ANE_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define JAX_ANE_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 namespace jax_ane {
 
 class MemoryPool {
   public:
     // Smaller blocks are malloc's business.
     static constexpr size_t kLeast = size_t{1} << 20;
+
+    // Under AddressSanitizer nothing waits: an idle block would hide its late users.
+#if defined(JAX_ANE_ADDRESS_SANITIZER)
+    static constexpr bool kKeepsIdle = false;
+#else
+    static constexpr bool kKeepsIdle = true;
+#endif
 
     // Of the process; never destroyed, because blocks come back while it exits.
     static MemoryPool& Get();
