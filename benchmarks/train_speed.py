@@ -26,12 +26,10 @@ import jax
 import numpy as np
 import optax
 from models import resnet
+from models.decoders import stories_model
 
 import jax_ane
 from jax_ane import precision, training
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
-import stories_model
 
 MEMORY_BOUND = 0.8  # of theirs
 KINDS = {"plain": "ane", "guarded": "ane", "cpu": "cpu"}  # and their devices

@@ -46,7 +46,7 @@ def open_tokens(options: argparse.Namespace, words: int) -> data.TokenFile:
     made = train_tokenizer.tokenise(
         options.data, options.out / "tokens", tokenizer=options.tokenizer
     )
-    return data.TokenFile(made.path, words, "uint16" if made.words <= 2**16 else "uint32")
+    return made.open(words)
 
 
 def train(options: argparse.Namespace) -> training_run.Summary | None:

@@ -29,7 +29,7 @@ def open_tokens(file: Path, folder: Path, words: int) -> data.TokenFile:
     if file.suffix == ".bin":
         return data.TokenFile(file, words)
     made = train_tokenizer.tokenise(file, folder, words)
-    return data.TokenFile(made.path, words, "uint16" if made.words <= 2**16 else "uint32")
+    return made.open(words)
 
 
 def train(options: argparse.Namespace) -> training_run.Summary | None:

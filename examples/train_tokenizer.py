@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jax_ane.data import write_tokens
+from jax_ane.data import TokenFile, write_tokens
 
 END = "<|endoftext|>"  # id 0; stands between texts, so here only at the start
 _CHUNK = 1 << 18  # characters that are encoded at a time; the text is cut only after a line
@@ -36,6 +36,18 @@ class Tokenised:
     path: Path
     tokens: int
     words: int
+
+    def open(self, words: int) -> TokenFile:
+        """Returns the tokens for a model of so many words.
+
+        Raises:
+            ValueError: an id is beyond them.
+        """
+        return TokenFile(self.path, words, _dtype(self.words))
+
+
+def _dtype(words: int) -> str:
+    return "uint16" if words <= 2**16 else "uint32"
 
 
 def tokenise(
@@ -68,8 +80,7 @@ def tokenise(
     about.unlink(missing_ok=True)  # what is stopped half-way is not taken for finished
     made = train(text, words) if tokenizer is None else load(tokenizer)
     made.save(str(folder / "tokenizer.json"))
-    dtype = "uint16" if made.get_vocab_size() <= 2**16 else "uint32"
-    count = write_tokens(path, encoded(made, text), dtype)
+    count = write_tokens(path, encoded(made, text), _dtype(made.get_vocab_size()))
     done = Tokenised(path, count, made.get_vocab_size())
     about.write_text(
         json.dumps({"source": source, "tokens": done.tokens, "words": done.words}) + "\n"

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from adapter_tools import check_counts, check_resumed_run, check_skipped_step, plain
 from training_tools import BATCHES
 
 from jax_ane import precision, training
@@ -43,16 +44,6 @@ def make(model=None, seed=3, optimizer=None, **options):
     return variables, ane_linen.train_step(
         model, optimizer, loss_fn, variables=variables, **options
     )
-
-
-def plain(tree):
-    """Keys as numbers."""
-
-    def numbers(leaf):
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-
-    return jax.tree.map(numbers, tree)
 
 
 @pytest.mark.parametrize("platform", ["ane", "cpu"])
@@ -119,31 +110,16 @@ def test_frozen_parts_stay_and_are_counted():
     np.testing.assert_array_equal(after["encoder"]["kernel"], before["encoder"]["kernel"])
     np.testing.assert_array_equal(after["norm"]["scale"], before["norm"]["scale"])
     assert not np.array_equal(after["head"]["kernel"], before["head"]["kernel"])
-    assert step.parameters.trainable == 64 * 4 + 4
-    assert step.parameters.total == 16 * 64 + 64 + 128 + 64 * 4 + 4
-    text = str(step.parameters)
-    assert "encoder/kernel" in text and "frozen 1,216" in text and "total 1,476" in text
+    check_counts(step.parameters)
 
 
 def test_a_skipped_step_leaves_statistics_and_streams_alone():
     _, step = make(loss_scale=precision.DynamicLossScale(256.0))
-    state, _ = step(step.init(), BATCHES[0])
-    before = plain((state.params, state.model_state))
-    bad = {**BATCHES[0], "x": np.full((32, 16), np.nan, np.float32)}
-    state, metrics = step(state, bad)
-    assert int(metrics.skipped) == 1
-    jax.tree.map(np.testing.assert_array_equal, before, plain((state.params, state.model_state)))
+    check_skipped_step(step)
 
 
 def test_a_resumed_run_has_the_streams_of_an_uninterrupted_one(tmp_path):
-    def run(steps, folder=None):
-        _, step = make()
-        return training.fit(step.step, step.init(), BATCHES, steps=steps, progress=False,
-                            checkpoint_dir=folder).state  # fmt: skip
-
-    whole = run(9)
-    run(4, tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, plain(whole), plain(run(9, tmp_path)))
+    check_resumed_run(lambda: make()[1], tmp_path)
 
 
 def test_a_loss_without_aux_and_parameters_of_another_collection():

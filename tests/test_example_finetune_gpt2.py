@@ -18,6 +18,8 @@ from jax_ane.data import write_tokens
 
 for needed in ("optax", "orbax.checkpoint", "tqdm"):
     pytest.importorskip(needed, reason="the example trains with jax_ane.training")
+from training_tools import write_chain  # noqa: E402
+
 safetensors = pytest.importorskip("safetensors.numpy", reason="the weights are such files")
 load_file, save_file = safetensors.load_file, safetensors.save_file
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -103,14 +105,8 @@ def weights(tmp_path):
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory):
-    """A file of 5,000 tokens of which each, mostly, decides the next one."""
-    random = np.random.default_rng(0)
-    following = random.permutation(WORDS)
-    ids = [0]
-    for surprise in random.random(4_999):
-        ids.append(int(following[ids[-1]] if surprise > 0.05 else random.integers(WORDS)))
     path = tmp_path_factory.mktemp("tokens") / "tokens.bin"
-    write_tokens(path, [ids])
+    write_chain(path, WORDS, 5_000)
     return path
 
 

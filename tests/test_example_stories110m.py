@@ -12,24 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jax_ane.data import write_tokens
-
 for needed in ("optax", "orbax.checkpoint", "tqdm"):
     pytest.importorskip(needed, reason="the example trains with jax_ane.training")
+from training_tools import write_chain  # noqa: E402
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WORDS = 512  # of the tiny model
 
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory):
-    """A file of 20,000 tokens of which each, mostly, decides the next one."""
-    random = np.random.default_rng(0)
-    following = random.permutation(WORDS)
-    ids = [0]
-    for surprise in random.random(19_999):
-        ids.append(int(following[ids[-1]]) if surprise > 0.05 else random.integers(WORDS))
     path = tmp_path_factory.mktemp("tokens") / "tokens.bin"
-    write_tokens(path, [ids])
+    write_chain(path, WORDS, 20_000)
     return path
 
 

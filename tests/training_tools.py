@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from jax_ane import precision, training
+from jax_ane.data import write_tokens
 
 
 def mlp_params() -> dict:
@@ -34,6 +35,16 @@ def batch_of(size: int = 32, seed: int = 0) -> dict:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(size, 16)).astype(np.float32)
     return {"x": x, "y": (x[:, :4].argmax(-1)).astype(np.int32)}
+
+
+def write_chain(path, words: int, count: int) -> None:
+    """Writes a file of tokens of which each, mostly, decides the next one."""
+    random = np.random.default_rng(0)
+    following = random.permutation(words)
+    ids = [0]
+    for surprise in random.random(count - 1):
+        ids.append(int(following[ids[-1]] if surprise > 0.05 else random.integers(words)))
+    write_tokens(path, [ids])
 
 
 BATCHES = [batch_of(seed=seed) for seed in range(6)]
