@@ -4,11 +4,15 @@
 A float32 result is the engine's fp16, widened. Where only other clusters read it, nobody needs it
 wide; where host arithmetic does, XLA:CPU widens in the loop that reads. Either way half the memory,
 no copy where the engine's layout is dense, and the same bits. Results that are scaled at each call
-do need float32: scaled back, they may lie beyond fp16.
+may lie beyond fp16 once they are scaled back: host arithmetic reads them as the engine wrote them
+and multiplies by the call's factor, programs read them wide.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 from jaxlib.mlir import ir
 
 from jax_ane.compiler.graph import Value
@@ -26,36 +30,82 @@ _LOOPS = frozenset(
 )  # fmt: skip
 
 
-def narrow(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> set[int]:
-    """Returns the positions of the results that may cross the border in fp16.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Narrow:
+    """Positions of the results that cross the border in fp16, and of those that keep their scale."""
+
+    plain: frozenset[int]
+    scaled: frozenset[int]
+
+    def __contains__(self, position: int) -> bool:
+        return position in self.plain or position in self.scaled
+
+
+def narrow(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> Narrow:
+    """Returns which results may cross the border in fp16.
 
     Args:
         cluster: the cluster, its ops still in the module.
         program: what it became.
         inside: from `results_of`.
     """
-    return {
+    own = {op.mlir.results[0] for op in cluster.ops}
+    found = {
         i
         for i, value in enumerate(cluster.outputs)
         if value.tensor.dtype == "f32"
-        and i not in program.scaling.outputs
         and all(use.owner.name in _LOOPS for use in _outside(value, inside))
     }
+    scaled = found.intersection(program.scaling.outputs)
+    stays = {
+        i
+        for i in scaled
+        if all(
+            _is_by(use, own) or not _is_by(use, inside) for use in cluster.outputs[i].mlir.uses
+        )
+    }
+    return Narrow(frozenset(found - scaled), frozenset(stays))
 
 
-def widen_for_host(value: Value, result: ir.Value, inside: set[ir.Value]) -> None:
+def widen_for_host(
+    value: Value, result: ir.Value, inside: set[ir.Value], factor: ir.Value | None, lifted: int
+) -> None:
     """Lets host ops read an fp16 `result` in place of a float32 value, each through a conversion.
 
     The conversion stands before its reader, so that a branch that is captured into keeps reading
     fp16; XLA:CPU merges equal ones.
+
+    Args:
+        value: the float32 value, its readers still those of the program.
+        result: what is read in its place.
+        inside: from `results_of`.
+        factor: a float32 scalar that `result` must be multiplied by, or None.
+        lifted: the power of two that it must be divided by beside that.
     """
     for use in _outside(value, inside):
         reader = use.owner.operation
         with reader.context, reader.location, ir.InsertionPoint(reader):
-            wide = ir.Operation.create(
-                "stablehlo.convert", results=[value.mlir.type], operands=[result]
-            )
-        reader.operands[use.operand_number] = wide.result
+            wide = _op("convert", value.mlir.type, [result])
+            if factor is not None:
+                wide = _op("multiply", wide.type, [wide, _everywhere(wide.type, factor, lifted)])
+        reader.operands[use.operand_number] = wide
+
+
+def _everywhere(type_: ir.Type, factor: ir.Value, lifted: int) -> ir.Value:
+    if lifted:
+        power = ir.DenseElementsAttr.get(np.array(2.0**-lifted, np.float32))
+        constant = _op("constant", factor.type, [], value=power)
+        factor = _op("multiply", factor.type, [factor, constant])
+    nothing = ir.DenseI64ArrayAttr.get([])
+    return _op("broadcast_in_dim", type_, [factor], broadcast_dimensions=nothing)
+
+
+def _op(
+    name: str, type_: ir.Type, operands: list[ir.Value], **attributes: ir.Attribute
+) -> ir.Value:
+    return ir.Operation.create(
+        f"stablehlo.{name}", results=[type_], operands=operands, attributes=attributes
+    ).result
 
 
 def results_of(plan: Plan) -> set[ir.Value]:
@@ -64,8 +114,9 @@ def results_of(plan: Plan) -> set[ir.Value]:
 
 
 def _outside(value: Value, inside: set[ir.Value]) -> list[ir.OpOperand]:
-    return [
-        use
-        for use in value.mlir.uses
-        if not use.owner.operation.results or use.owner.operation.results[0] not in inside
-    ]
+    return [use for use in value.mlir.uses if not _is_by(use, inside)]
+
+
+def _is_by(use: ir.OpOperand, ops: set[ir.Value]) -> bool:
+    results = use.owner.operation.results
+    return bool(results) and results[0] in ops

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from jaxlib.mlir import ir
 
 from jax_ane.compiler import borders
-from jax_ane.compiler.graph import Value
 from jax_ane.compiler.partition import Cluster, Plan, schedule
 from jax_ane.compiler.programs import AneProgram
 
@@ -47,6 +46,8 @@ def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> No
             ir.RankedTensorType.get(value.tensor.shape, half) if i in narrow else value.mlir.type
             for i, value in enumerate(cluster.outputs)
         ]
+        if narrow.scaled:
+            results.append(ir.RankedTensorType.get([], ir.F32Type.get()))
         call = ir.Operation.create(
             "stablehlo.custom_call",
             results=results,
@@ -54,33 +55,36 @@ def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> No
             attributes={
                 "call_target_name": ir.StringAttr.get(TARGET),
                 "api_version": ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 4),
-                "backend_config": ir.DictAttr.get(
-                    {"program": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), program_id)}
-                ),
+                "backend_config": ir.DictAttr.get({
+                    "program": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), program_id),
+                    "keep_scale": ir.DenseI64ArrayAttr.get(sorted(narrow.scaled)),
+                }),
                 "has_side_effect": ir.BoolAttr.get(False),
                 # Row-major on every side: XLA:CPU is otherwise free to choose.
-                "operand_layouts": _layouts(cluster.inputs),
-                "result_layouts": _layouts(cluster.outputs),
+                "operand_layouts": _layouts([value.mlir.type for value in cluster.inputs]),
+                "result_layouts": _layouts(results),
             },
             loc=cluster.ops[-1].mlir.location,
         )
-    for i, (value, result) in enumerate(zip(cluster.outputs, call.results, strict=True)):
+    lifted = program.scaling.lifted or [0] * len(cluster.outputs)
+    for i, value in enumerate(cluster.outputs):
+        result = call.results[i]
         if i in narrow:
-            borders.widen_for_host(value, result, inside)
+            factor = call.results[-1] if i in narrow.scaled else None
+            borders.widen_for_host(value, result, inside, factor, lifted[i])
         value.mlir.replace_all_uses_with(result)
         value.mlir = result  # later clusters read it; the old one dies with its op
     for op in reversed(cluster.ops):
         op.mlir.erase()
 
 
-def _layouts(values: list[Value]) -> ir.ArrayAttr:
+def _layouts(types: list[ir.Type]) -> ir.ArrayAttr:
     index = ir.IndexType.get()
 
-    def layout(value: Value) -> ir.Attribute:
-        assert value.type is not None
-        rank = len(value.type.shape)
+    def layout(tensor: ir.Type) -> ir.Attribute:
+        rank = ir.RankedTensorType(tensor).rank
         order = ", ".join(map(str, range(rank - 1, -1, -1)))
         text = f"dense<[{order}]> : tensor<{rank}x{index}>"
         return ir.Attribute.parse(text if rank else f"dense<> : tensor<0x{index}>")
 
-    return ir.ArrayAttr.get([layout(value) for value in values])
+    return ir.ArrayAttr.get([layout(tensor) for tensor in types])

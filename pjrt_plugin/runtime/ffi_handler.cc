@@ -48,7 +48,10 @@ ffi::Error Append(const Buffer& buffer, std::vector<HostArray>& arrays) {
     return ffi::Error::Success();
 }
 
-ffi::Error CallProgram(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t id) {
+// The results at `keep_scale` stay as the engine wrote them, and a float32 scalar after all results
+// gets what they must be multiplied by.
+ffi::Error CallProgram(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t id,
+                       ffi::Span<const int64_t> keep_scale) {
     std::shared_ptr<BoundProgram> program = ProgramTable::Get().Find(id);
     if (program == nullptr) {
         return ffi::Error(ffi::ErrorCode::kFailedPrecondition,
@@ -71,12 +74,33 @@ ffi::Error CallProgram(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t
         // XLA:CPU allocates its buffers anew for each call.
         AdviseHugePages((*buffer)->untyped_data(), (*buffer)->size_bytes());
     }
-    Status status = program->Run(inputs, outputs);
-    return status.ok() ? ffi::Error::Success() : ToFfiError(status);
+    float* factor = nullptr;
+    if (keep_scale.size() > 0) {
+        if (outputs.empty() || outputs.back().type != HostType::kFloat32 ||
+            outputs.back().elements != 1) {
+            return ffi::Error(ffi::ErrorCode::kInternal, "no float32 scalar for the scale");
+        }
+        factor = static_cast<float*>(outputs.back().data);
+        outputs.pop_back();
+        for (const int64_t index : keep_scale) {
+            if (index < 0 || static_cast<size_t>(index) >= outputs.size()) {
+                return ffi::Error(ffi::ErrorCode::kInternal, "a result that is not there");
+            }
+            outputs[static_cast<size_t>(index)].keeps_scale = true;
+        }
+    }
+    StatusOr<float> scale = program->Run(inputs, outputs);
+    if (!scale.ok()) return ToFfiError(scale.status());
+    if (factor != nullptr) *factor = *scale;
+    return ffi::Error::Success();
 }
 
 XLA_FFI_DEFINE_HANDLER(kCallProgram, CallProgram,
-                       ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attr<int64_t>("program"));
+                       ffi::Ffi::Bind()
+                           .RemainingArgs()
+                           .RemainingRets()
+                           .Attr<int64_t>("program")
+                           .Attr<ffi::Span<const int64_t>>("keep_scale"));
 
 }  // namespace
 

@@ -274,8 +274,12 @@ Status BoundProgram::BindInput(const HostArray& array, const Port& port, Surface
     return WriteSurface(engine_, array, port.tensor, surface.data);
 }
 
+bool BoundProgram::IsScaledBack(const HostArray& array, size_t index) const {
+    return scaling_.any() && scaling_.outputs[index] && !array.keeps_scale;
+}
+
 bool BoundProgram::IsDirect(const HostArray& array, size_t index) const {
-    return IsSurface(array, outputs_[index].tensor) && !(scaling_.any() && scaling_.outputs[index]);
+    return IsSurface(array, outputs_[index].tensor) && !IsScaledBack(array, index);
 }
 
 Status BoundProgram::BindOutput(const HostArray& array, const Port& port, Surfaces& surfaces,
@@ -367,7 +371,8 @@ Status BoundProgram::ForEachPort(const std::vector<Port>& ports, Fn&& fn) const 
     return first;
 }
 
-Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs) {
+StatusOr<float> BoundProgram::Run(std::span<const HostArray> inputs,
+                                  std::span<const HostArray> outputs) {
     if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
         return Internal("program " + name_ + ": called with another number of arrays");
     }
@@ -392,8 +397,8 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(outputs_, [&](size_t i, const Port& port) {
         if (IsDirect(outputs[i], i)) return Status();
         const void* surface = surfaces->outputs[port.symbol].data;
-        const bool scaled = scaling_.any() && scaling_.outputs[i];
-        const float inverse = scaled ? std::ldexp(1.0f, -exponent - scaling_.lift(i)) : 1.0f;
+        const float inverse =
+            IsScaledBack(outputs[i], i) ? std::ldexp(1.0f, -exponent - scaling_.lift(i)) : 1.0f;
         return ReadSurface(engine_, surface, port.tensor, outputs[i], inverse);
     }));
     for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -408,7 +413,7 @@ Status BoundProgram::Run(std::span<const HostArray> inputs, std::span<const Host
     counters_->bytes_in.fetch_add(input_bytes_, std::memory_order_relaxed);
     counters_->bytes_out.fetch_add(output_bytes_, std::memory_order_relaxed);
     counters_->nanoseconds.fetch_add(NowNanoseconds() - start, std::memory_order_relaxed);
-    return Status();
+    return std::ldexp(1.0f, -exponent);
 }
 
 namespace {

@@ -32,6 +32,8 @@ struct HostArray {
     void* data = nullptr;
     HostType type = HostType::kFloat32;
     int64_t elements = 0;
+    // Of results: stays as the engine wrote it; the caller multiplies by what Run returns.
+    bool keeps_scale = false;
 };
 
 // What the programs of one name have done, over every time that one was loaded.
@@ -66,7 +68,9 @@ class BoundProgram {
     StatusOr<std::shared_ptr<BoundProgram>> WithWeights(device::Blobs weights,
                                                         std::string name) const;
 
-    Status Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs);
+    // Returns what results that keep their scale must be multiplied by, a power of two; what the
+    // program itself lifted them by (Scaling::lifted) is not in it.
+    StatusOr<float> Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs);
 
     const std::string& name() const { return name_; }
     size_t arena_bytes() const { return arena_bytes_; }
@@ -104,6 +108,8 @@ class BoundProgram {
     Status CheckStillBound(const device::ProgramAttributes& attributes) const;
     StatusOr<std::unique_ptr<Surfaces>> TakeSurfaces();
     StatusOr<AlignedMemory> AllocateSurface(const Port& port, Surfaces& surfaces) const;
+    // Whether result `index` is scaled back on its way out.
+    bool IsScaledBack(const HostArray& array, size_t index) const;
     // Whether result `index` is written where the caller wants it.
     bool IsDirect(const HostArray& array, size_t index) const;
     // Gives result `index` its surface: the caller's memory, or some of our own.

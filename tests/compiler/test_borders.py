@@ -16,6 +16,7 @@ from jax_ane.compiler import borders, frontend
 from jax_ane.compiler import compile as compile_program
 from jax_ane.compiler.hostmodule import TARGET
 
+NOTHING = borders.Narrow(frozenset(), frozenset())
 X = normal(64, 64, scale=0.125)
 
 
@@ -87,17 +88,57 @@ def test_bits_are_those_of_the_wide_border(shape, numerics, monkeypatch):
 
     with jax_ane.config(numerics=numerics):
         narrow = run(fn, (x,), "ane")
-        monkeypatch.setattr(borders, "narrow", lambda *_: set())
+        monkeypatch.setattr(borders, "narrow", lambda *_: NOTHING)
         assert_same_bits(narrow, run(fn, (x,), "ane"))
 
 
-def test_scaled_results_are_not_narrow():
+def loss(weights, x):
+    for w in weights:
+        x = jnp.tanh(x @ w) + w[0]
+    return jnp.mean(jnp.square(x)) * 1e-6
+
+
+WEIGHTS = [normal(64, 64, scale=0.125, seed=seed) for seed in range(3)]
+
+
+def test_scaled_result_that_is_returned_is_scaled_back():
     """Small gradients come back scaled, where fp16 would lose them."""
+    got, want = (run(jax.grad(loss), (WEIGHTS, X), kind) for kind in ("ane", "cpu"))
+    for mine, theirs in zip(got, want, strict=True):
+        assert np.max(np.abs(theirs)) < 1e-8
+        np.testing.assert_allclose(mine, theirs, rtol=0.03, atol=3e-2 * np.max(np.abs(theirs)))
 
-    def loss(w, x):
-        return jnp.sum(jnp.square(x @ w)) * 1e-9
 
-    w = jax.grad(loss)
-    (got,), (want,) = run(w, (X, X), "ane"), run(w, (X, X), "cpu")
-    assert np.max(np.abs(want)) < 2e-8
-    np.testing.assert_allclose(got, want, rtol=0.02, atol=2e-12)
+def update(weights, x):
+    gradients = jax.grad(loss)(weights, x)
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(g * 1e6)) for g in gradients))
+    step = jax.lax.cond(
+        jnp.isfinite(norm),
+        lambda: [w - 1e6 * g / norm for w, g in zip(weights, gradients, strict=True)],
+        lambda: weights,
+    )
+    return norm, step
+
+
+def test_scaled_results_that_an_update_reads_keep_their_scale(monkeypatch):
+    found, text = calls(update, WEIGHTS, X)
+    assert found[-1][-1] == "tensor<f32>"  # the factor
+    assert found[-1].count("tensor<64x64xf16>") >= len(WEIGHTS)
+    assert "keep_scale = array<i64: " in text
+    narrow = run(update, (WEIGHTS, X), "ane")
+    monkeypatch.setattr(borders, "narrow", lambda *_: NOTHING)
+    assert_same_bits(narrow, run(update, (WEIGHTS, X), "ane"))
+
+
+def test_scaled_result_that_a_program_reads_is_scaled_back(monkeypatch):
+    """The second program could not tell how the first was scaled."""
+
+    def fn(weights, x):
+        gradients = jax.grad(loss)(weights, x)
+        with jax_ane.place("host"):
+            norm = jnp.max(jnp.abs(gradients[0])) * 1e3
+        return norm, gradients[0] @ gradients[1] * 1e12 / norm
+
+    narrow = run(fn, (WEIGHTS, X), "ane")
+    monkeypatch.setattr(borders, "narrow", lambda *_: NOTHING)
+    assert_same_bits(narrow, run(fn, (WEIGHTS, X), "ane"))
