@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxlib.mlir import ir
 
-from jax_ane import _counters
+from jax_ane import _chips, _counters
 from jax_ane import _jax_internals as internals
 from jax_ane.compiler import (
     collector,
@@ -22,6 +22,7 @@ from jax_ane.compiler import (
     partition,
     placement,
     programs,
+    recompute,
     residuals,
     roots,
     strictness,
@@ -123,6 +124,8 @@ def _plan(
     rules = [r for r in (residuals, roots) if rewriting and r.NAME not in settings.disabled_passes]
     changed = [[op for rule in rules for op in rule.rewrite(b, settings.chip)] for b in blocks]
     plans = [partition.plan_block(b, settings.placement, settings.chip, is_sharded) for b in blocks]
+    if settings.placement == "auto" and recompute.NAME not in settings.disabled_passes:
+        _recompute(plans, settings.chip)
     built = [_build_programs(plan, settings) for plan in plans]
     if settings.placement == "auto":
         worth.drop_small(plans, built)
@@ -132,8 +135,33 @@ def _plan(
     return plans, built
 
 
+def _recompute(plans: list[partition.Plan], chip: str) -> None:
+    """Lets programs compute values again, in place; cuts first those that have too many borders."""
+    facts = _chips.load(chip)
+    while True:
+        recompute.apply(plans, facts)
+        large = [
+            (plan, cluster)
+            for plan in plans
+            for cluster in plan.clusters
+            if programs.surfaces(cluster) > facts["max_surfaces"]["value"]
+        ]
+        if not large:
+            return
+        for plan in plans:
+            recompute.undo(plan)
+        halves = [partition.split_cluster(plan, cluster) for plan, cluster in large]
+        if not any(halves):
+            return  # refused, with the reason, when they are built
+
+
 def _build_programs(plan: partition.Plan, settings: Settings) -> dict[int, AneProgram]:
     """Builds each cluster's program; what the chip refuses is cut in two or goes to the host."""
+    if any(cluster.again for cluster in plan.clusters):
+        try:
+            return {c.number: programs.build(c, settings) for c in plan.clusters}
+        except programs.Illegal:  # clusters may be cut or dropped, and must stand alone
+            recompute.undo(plan)
     built: dict[int, AneProgram] = {}
     waiting = list(plan.clusters)
     while waiting:

@@ -12,27 +12,27 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from jaxlib.mlir import ir
 
 from jax_ane.compiler.graph import Value
 from jax_ane.compiler.partition import Cluster, Plan
 from jax_ane.compiler.programs import AneProgram
 
-# What XLA:CPU compiles into a loop that can convert as it reads.
+# What XLA:CPU compiles into a loop that can convert as it reads. Not reductions: for the library
+# that does them it would have to make a float32 copy.
 _LOOPS = frozenset(
     f"stablehlo.{name}"
     for name in (
-        "abs", "add", "clamp", "compare", "convert", "divide", "exponential", "is_finite", "log",
-        "maximum", "minimum", "multiply", "negate", "power", "reduce", "rsqrt", "select", "sqrt",
-        "subtract", "tanh",
+        "abs", "add", "broadcast_in_dim", "clamp", "compare", "convert", "divide", "dynamic_slice",
+        "exponential", "gather", "is_finite", "log", "maximum", "minimum", "multiply", "negate",
+        "power", "reshape", "rsqrt", "select", "slice", "sqrt", "subtract", "tanh", "transpose",
     )
 )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Narrow:
-    """Positions of the results that cross the border in fp16, and of those that keep their scale."""
+    """Positions of the results that cross the border in fp16, as they are or with their scale."""
 
     plain: frozenset[int]
     scaled: frozenset[int]
@@ -60,9 +60,7 @@ def narrow(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> Narr
     stays = {
         i
         for i in scaled
-        if all(
-            _is_by(use, own) or not _is_by(use, inside) for use in cluster.outputs[i].mlir.uses
-        )
+        if all(_is_by(use, own) or not _is_by(use, inside) for use in cluster.outputs[i].mlir.uses)
     }
     return Narrow(frozenset(found - scaled), frozenset(stays))
 
@@ -93,7 +91,9 @@ def widen_for_host(
 
 def _everywhere(type_: ir.Type, factor: ir.Value, lifted: int) -> ir.Value:
     if lifted:
-        power = ir.DenseElementsAttr.get(np.array(2.0**-lifted, np.float32))
+        power = ir.DenseElementsAttr.get_splat(
+            factor.type, ir.FloatAttr.get(ir.F32Type.get(), 2.0**-lifted)
+        )
         constant = _op("constant", factor.type, [], value=power)
         factor = _op("multiply", factor.type, [factor, constant])
     nothing = ir.DenseI64ArrayAttr.get([])

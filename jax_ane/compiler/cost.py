@@ -83,16 +83,38 @@ def estimate(program: mil.Program, chip: Mapping[str, Any], kept: Collection[int
         kept: positions of inputs that are the same from call to call, as weights are: they are
             converted once, so they cost no copy, and the engine streams them at its weight rate.
     """
-    facts = {name: fact["value"] for name, fact in chip.items() if isinstance(fact, dict)}
+    facts = facts_of(chip)
     elements = sum(value.type.size for value in program.outputs)
     elements += sum(v.type.size for i, v in enumerate(program.inputs) if i not in kept)
     weights = {id(program.inputs[i]) for i in kept}
     engine = _Engine(facts, weights, program.users())
     return Estimate(
         call_s=facts["call_ms"] / 1e3,
-        copies_s=_FP16 * elements / (facts["copy_gb_per_s"] * 1e9),
+        copies_s=copy_s(elements, facts),
         engine_s=sum(engine.seconds(op) for op in program.ops),
     )
+
+
+def facts_of(chip: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the numbers of a chip's file."""
+    return {name: fact["value"] for name, fact in chip.items() if isinstance(fact, dict)}
+
+
+def copy_s(elements: float, facts: Mapping[str, float]) -> float:
+    """Returns the seconds in which elements cross a program's border, in one direction."""
+    return _FP16 * elements / (facts["copy_gb_per_s"] * 1e9)
+
+
+def moved_s(elements: float, facts: Mapping[str, float]) -> float:
+    """Returns the seconds in which elements are read or written inside the engine."""
+    return _FP16 * elements / (facts["dma_gb_per_s"] * 1e9)
+
+
+def planar_s(elements: int, facts: Mapping[str, float]) -> float:
+    """Returns the seconds of one task of the planar engine on two large operands."""
+    passes = 2 if elements / facts["engines"] > _TWO_STREAMS else 1
+    task = facts["planar_task_us"] / 1e6
+    return passes * elements / (facts["planar_gelements_per_s"] * 1e9) + task
 
 
 class _Engine:
@@ -143,8 +165,7 @@ class _Engine:
         read = op.result.type.size  # of a slice, what it takes
         if op.opcode in ("concat", "pad"):
             read = sum(value.type.size for value in op.operands())
-        elements = read + op.result.type.size
-        return _FP16 * elements / (self._facts["dma_gb_per_s"] * 1e9)
+        return moved_s(read + op.result.type.size, self._facts)
 
     def _planar(self, op: mil.Op) -> float:
         streams = [v for v in op.operands() if v.constant is None or v.type.size > 1]

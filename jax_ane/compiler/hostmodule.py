@@ -23,17 +23,24 @@ def replace(plan: Plan, programs: Mapping[int, AneProgram]) -> None:
     """Replaces the clusters of a block by calls; `programs` are by cluster number."""
     if not plan.clusters:
         return
-    _sort(plan)
+    clusters = _sort(plan)
     inside = borders.results_of(plan)
-    for cluster in plan.clusters:
+    for cluster in clusters:
         _outline(cluster, programs[cluster.number], inside)
+    # Last, and from the end: a value that is computed again is read by another cluster's ops.
+    for cluster in reversed(clusters):
+        for op in reversed(cluster.ops):
+            op.mlir.erase()
 
 
-def _sort(plan: Plan) -> None:
+def _sort(plan: Plan) -> list[Cluster]:
+    """Sorts the block; returns the clusters in their new order."""
     terminator = plan.block.mlir.operations[len(plan.block.mlir.operations) - 1]
-    for unit in schedule(plan):
+    units = schedule(plan)
+    for unit in units:
         for op in unit.ops if isinstance(unit, Cluster) else (unit,):
             op.mlir.move_before(terminator.operation)
+    return [unit for unit in units if isinstance(unit, Cluster)]
 
 
 def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> None:
@@ -42,7 +49,7 @@ def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> No
     narrow = borders.narrow(cluster, program, inside)
     with context, ir.Location.unknown(), ir.InsertionPoint(cluster.ops[-1].mlir):
         half = ir.F16Type.get()
-        results = [
+        results: list[ir.Type] = [
             ir.RankedTensorType.get(value.tensor.shape, half) if i in narrow else value.mlir.type
             for i, value in enumerate(cluster.outputs)
         ]
@@ -55,10 +62,12 @@ def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> No
             attributes={
                 "call_target_name": ir.StringAttr.get(TARGET),
                 "api_version": ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 4),
-                "backend_config": ir.DictAttr.get({
-                    "program": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), program_id),
-                    "keep_scale": ir.DenseI64ArrayAttr.get(sorted(narrow.scaled)),
-                }),
+                "backend_config": ir.DictAttr.get(
+                    {
+                        "program": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), program_id),
+                        "keep_scale": ir.DenseI64ArrayAttr.get(sorted(narrow.scaled)),
+                    }
+                ),
                 "has_side_effect": ir.BoolAttr.get(False),
                 # Row-major on every side: XLA:CPU is otherwise free to choose.
                 "operand_layouts": _layouts([value.mlir.type for value in cluster.inputs]),
@@ -74,8 +83,6 @@ def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> No
             borders.widen_for_host(value, result, inside, factor, lifted[i])
         value.mlir.replace_all_uses_with(result)
         value.mlir = result  # later clusters read it; the old one dies with its op
-    for op in reversed(cluster.ops):
-        op.mlir.erase()
 
 
 def _layouts(types: list[ir.Type]) -> ir.ArrayAttr:

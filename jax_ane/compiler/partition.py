@@ -25,6 +25,7 @@ from jax_ane.compiler.graph import Block, Op, Value
 from jax_ane.compiler.operands import data_operands
 from jax_ane.compiler.optable import Kind
 
+_SINKING = (Kind.MOVEMENT, Kind.ARITHMETIC)
 _ROUNDS = 16  # pruning converges in two or three; the cap only bounds a surprise
 
 HEAVY = Reason("heavy", "a matrix product or convolution: what the engine is for")
@@ -47,11 +48,15 @@ SHARDED = Reason("sharded", "programs over several devices run on the host for n
 
 @dataclasses.dataclass(eq=False)
 class Cluster:
-    """Ops of one future ANE program. Inputs and outputs are in order of first use."""
+    """Ops of one future ANE program. Inputs and outputs are in order of first use.
+
+    `again` are ops of other clusters that this one computes once more (recompute.py).
+    """
 
     number: int
     level: int
     ops: list[Op]
+    again: list[Op] = dataclasses.field(default_factory=list)
     inputs: list[Value] = dataclasses.field(default_factory=list)
     outputs: list[Value] = dataclasses.field(default_factory=list)
 
@@ -96,9 +101,9 @@ def plan_block(block: Block, placement: str, chip: str, sharded: bool = False) -
     groups: list[list[Op]] = []
     why: dict[int, Reason] = {}
     for _ in range(_ROUNDS):
-        levels = _levels(block, on_ane, free)
+        levels, sunk = _levels(block, on_ane, free)
         groups = _groups(ops, on_ane, levels, free)
-        kept, why = _prune(groups, placement)
+        kept, why = _prune(groups, placement, sunk)
         kept -= _without_reader(block, kept)
         for index in on_ane - kept:
             reasons[index] = NOT_BETWEEN
@@ -112,11 +117,11 @@ def plan_block(block: Block, placement: str, chip: str, sharded: bool = False) -
     clusters = [
         Cluster(number, levels[group[0].index], group) for number, group in enumerate(groups)
     ]
-    for cluster in clusters:
-        _connect(cluster, block, free)
     final = [reason or FREE for reason in reasons]
     cluster_of = {op.index: cluster for cluster in clusters for op in cluster.ops}
-    return Plan(block, clusters, final, cluster_of, levels)
+    plan = Plan(block, clusters, final, cluster_of, levels)
+    connect(plan)
+    return plan
 
 
 def schedule(plan: Plan) -> list[Op | Cluster]:
@@ -177,31 +182,73 @@ def drop_cluster(plan: Plan, cluster: Cluster, reason: Reason) -> None:
 def split_cluster(plan: Plan, cluster: Cluster) -> tuple[Cluster, Cluster] | None:
     """Cuts a cluster in two, in place, where few values cross; None when it has one heavy op.
 
-    Program order is a valid order, so the first half depends on nothing of the second.
+    The first half depends on nothing of the second.
     """
-    heavy = [optable.row(op.name).kind is Kind.HEAVY for op in cluster.ops]
+    ops = _late(cluster)
+    heavy = [optable.row(op.name).kind is Kind.HEAVY for op in ops]
     if sum(heavy) < 2:
         return None
-    at = _best_cut(cluster, heavy)
-    free = {index for index, reason in enumerate(plan.reasons) if reason is FREE}
+    at = _best_cut(ops, heavy)
     halves = (
-        Cluster(cluster.number, cluster.level, cluster.ops[:at]),
-        Cluster(max(c.number for c in plan.clusters) + 1, cluster.level, cluster.ops[at:]),
+        Cluster(cluster.number, cluster.level, ops[:at]),
+        Cluster(max(c.number for c in plan.clusters) + 1, cluster.level, ops[at:]),
     )
     place = plan.clusters.index(cluster)
     plan.clusters[place : place + 1] = halves
     for half in halves:
-        _connect(half, plan.block, free)
+        _connect(half, plan)
         for op in half.ops:
             plan.cluster_of[op.index] = half
     return halves
 
 
-def _best_cut(cluster: Cluster, heavy: list[bool]) -> int:
+def connect(plan: Plan) -> None:
+    """Fills in the values that cross the clusters' borders, with nothing computed again."""
+    for cluster in plan.clusters:
+        _connect(cluster, plan)
+
+
+def connect_inputs(cluster: Cluster, plan: Plan) -> None:
+    """Fills in what a cluster reads, those of its ops that are others' as well included."""
+    ops = [*cluster.again, *cluster.ops]
+    members = {op.index for op in ops}
+    inputs: dict[int, Value] = {}
+    for op in ops:
+        for operand in data_operands(op):
+            producer = operand.producer
+            if producer is None or (producer.index not in members and not is_free(plan, operand)):
+                inputs.setdefault(operand.index, operand)
+    cluster.inputs = list(inputs.values())
+
+
+def is_free(plan: Plan, value: Value) -> bool:
+    """Whether a value is a constant, which each cluster has of its own."""
+    return value.producer is not None and plan.reasons[value.producer.index] is FREE
+
+
+def _late(cluster: Cluster) -> list[Op]:
+    """Returns a cluster's ops in program order, but what no heavy op leads to before its reader.
+
+    A backward pass reads the first layer last, what was derived for it in the forward pass too.
+    """
+    members = {op.index for op in cluster.ops}
+    bound: set[int] = set()
+    for op in cluster.ops:
+        if _is_wanted(op) or any(v.producer and v.producer.index in bound for v in op.operands):
+            bound.add(op.index)
+    at: dict[int, int] = {}
+    for op in reversed(cluster.ops):
+        users = [user.index for result in op.results for user in result.users]
+        readers = [at[index] for index in users if index in members]
+        at[op.index] = op.index if op.index in bound else min(readers, default=op.index)
+    return sorted(cluster.ops, key=lambda op: (at[op.index], op.index))
+
+
+def _best_cut(ops: list[Op], heavy: list[bool]) -> int:
     """Returns where the fewest values cross, a third of the heavy ops or more on either side."""
-    position = {op.index: i for i, op in enumerate(cluster.ops)}
-    opened, closed = ([0] * (len(cluster.ops) + 1) for _ in range(2))
-    for i, op in enumerate(cluster.ops):
+    position = {op.index: i for i, op in enumerate(ops)}
+    opened, closed = ([0] * (len(ops) + 1) for _ in range(2))
+    for i, op in enumerate(ops):
         for result in op.results:
             opened[i + 1] += 1
             last = max((position.get(user.index, i) for user in result.users), default=i)
@@ -274,7 +321,8 @@ def _overflows(array: np.ndarray) -> bool:
 # ---------------------------------------------------------------------------- clusters
 
 
-def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
+def _levels(block: Block, on_ane: set[int], free: set[int]) -> tuple[list[int], set[int]]:
+    """Returns each op's level, and what a heavy op leads to that was moved to a later level."""
     levels = [0] * len(block.ops)
     effect_level = 0
     for op in block.ops:
@@ -290,25 +338,43 @@ def _levels(block: Block, on_ane: set[int], free: set[int]) -> list[int]:
         if op.has_effect:
             level = effect_level = max(level, effect_level)
         levels[op.index] = level
-    _sink(block, on_ane, levels)
-    return levels
+    sunk = _sink(block, on_ane, levels, free)
+    return levels, sunk & _after_heavy(block, on_ane)
 
 
-def _sink(block: Block, on_ane: set[int], levels: list[int]) -> None:
-    """Moves what only makes a value larger to the level of its users, in place.
+def _sink(block: Block, on_ane: set[int], levels: list[int], free: set[int]) -> set[int]:
+    """Moves what only makes values larger to the level of its users, in place; returns it.
 
     A bias is broadcast from an argument, so nothing holds that back to the product it belongs to.
+    What JAX derives in the forward pass for the backward pass alone, as s * (1 - s), is made there,
+    of values that cross anyway.
     """
+    sunk: set[int] = set()
     returned = {value.index for value in block.returned}
     for op in reversed(block.ops):
-        if op.index not in on_ane or optable.row(op.name).kind is not Kind.MOVEMENT:
+        if op.index not in on_ane or optable.row(op.name).kind not in _SINKING:
             continue
         result = op.results[0]
         if result.index in returned or not result.users:
             continue
-        if sum(v.tensor.size for v in op.operands) <= result.tensor.size:
-            latest = min(levels[user.index] - (user.index not in on_ane) for user in result.users)
-            levels[op.index] = max(levels[op.index], latest)
+        latest = min(levels[user.index] - (user.index not in on_ane) for user in result.users)
+        if latest <= levels[op.index]:
+            continue
+        taken = [v for v in op.operands if not (v.producer and v.producer.index in free)]
+        if optable.row(op.name).kind is Kind.ARITHMETIC:
+            taken = [v for v in dict.fromkeys(taken) if not _goes_on(v, op, latest, levels, on_ane)]
+        if sum(v.tensor.size for v in taken) <= result.tensor.size:
+            levels[op.index] = latest
+            sunk.add(op.index)
+    return sunk
+
+
+def _goes_on(value: Value, op: Op, level: int, levels: list[int], on_ane: set[int]) -> bool:
+    """Whether a value reaches a level through another reader than this op."""
+    return any(
+        user is not op and user.index in on_ane and levels[user.index] >= level
+        for user in value.users
+    )
 
 
 def _groups(ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]) -> list[list[Op]]:
@@ -345,7 +411,20 @@ def _groups(ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]) 
     return list(groups.values())
 
 
-def _prune(groups: list[list[Op]], placement: str) -> tuple[set[int], dict[int, Reason]]:
+def _after_heavy(block: Block, on_ane: set[int]) -> set[int]:
+    """Returns the ops that heavy ops reach without the host."""
+    after: set[int] = set()
+    for op in block.ops:
+        if op.index not in on_ane:
+            continue
+        if _is_wanted(op) or any(v.producer and v.producer.index in after for v in op.operands):
+            after.add(op.index)
+    return after
+
+
+def _prune(
+    groups: list[list[Op]], placement: str, sunk: set[int]
+) -> tuple[set[int], dict[int, Reason]]:
     """Returns the op indices worth keeping on the ANE, and why each is."""
     kept: set[int] = set()
     why: dict[int, Reason] = {}
@@ -354,7 +433,7 @@ def _prune(groups: list[list[Op]], placement: str) -> tuple[set[int], dict[int, 
             why.update((op.index, LEGAL) for op in group)
             kept.update(op.index for op in group)
             continue
-        for op, reason in _worth(group).items():
+        for op, reason in _worth(group, sunk).items():
             kept.add(op.index)
             why[op.index] = reason
     return kept, why
@@ -365,8 +444,11 @@ def _is_wanted(op: Op) -> bool:
     return op.place == "ane" or optable.row(op.name).kind is Kind.HEAVY
 
 
-def _worth(group: list[Op]) -> dict[Op, Reason]:
-    """Returns the ops of a group that join its heavy ops, with the reason for each."""
+def _worth(group: list[Op], sunk: set[int]) -> dict[Op, Reason]:
+    """Returns the ops of a group that join its heavy ops, with the reason for each.
+
+    `sunk` are the ops that heavy ones of an earlier group lead to, without the host between.
+    """
     members = {op.index for op in group}
     heavy = {op.index for op in group if _is_wanted(op)}
     after: set[int] = set(heavy)
@@ -385,7 +467,7 @@ def _worth(group: list[Op]) -> dict[Op, Reason]:
         follows = any(v.producer is not None and v.producer.index in tail for v in op.operands)
         if op.index in heavy:
             reasons[op] = PLACED_ANE if op.place == "ane" else HEAVY
-        elif op.index in after and op.index in before:
+        elif op.index in before and (op.index in after or op.index in sunk):
             reasons[op] = BETWEEN
         elif op.index in before and movement:
             if _feeds_through_movement(op, heavy, before):
@@ -432,18 +514,12 @@ def _is_epilogue(op: Op) -> bool:
     return False
 
 
-def _connect(cluster: Cluster, block: Block, free: set[int]) -> None:
-    """Fills in the values that cross the cluster's border."""
+def _connect(cluster: Cluster, plan: Plan) -> None:
+    connect_inputs(cluster, plan)
     members = {op.index for op in cluster.ops}
-    returned = {value.index for value in block.returned}
-    inputs: dict[int, Value] = {}
-    for op in cluster.ops:
-        for operand in data_operands(op):
-            producer = operand.producer
-            if producer is None or (producer.index not in members and producer.index not in free):
-                inputs.setdefault(operand.index, operand)
-        for result in op.results:
-            outside = any(user.index not in members for user in result.users)
-            if outside or result.index in returned:
-                cluster.outputs.append(result)
-    cluster.inputs = list(inputs.values())
+    returned = {value.index for value in plan.block.returned}
+
+    def crosses(result: Value) -> bool:
+        return result.index in returned or any(u.index not in members for u in result.users)
+
+    cluster.outputs = [result for op in cluster.ops for result in op.results if crosses(result)]

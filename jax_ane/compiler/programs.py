@@ -27,6 +27,7 @@ from jax_ane.compiler import (
     mil_text,
     optable,
     passes,
+    recompute,
     rounding,
     scaling,
 )
@@ -117,6 +118,11 @@ class _Handle:
         return self._native.id
 
 
+def surfaces(cluster: Cluster) -> int:
+    """Returns how many arrays cross the cluster's border."""
+    return len(cluster.inputs) + len(cluster.outputs)
+
+
 def build(cluster: Cluster, settings: Settings) -> AneProgram:
     """Turns a cluster into a program that the chip accepts, not loaded yet.
 
@@ -126,9 +132,9 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
         Illegal: the chip refuses the program, or it cannot be written in MIL.
     """
     chip = _chips.load(settings.chip)
-    surfaces = len(cluster.inputs) + len(cluster.outputs)
-    if surfaces > chip["max_surfaces"]["value"]:  # known before anything is lowered
-        text = f"{surfaces} inputs and outputs are more than {chip['max_surfaces']['value']}"
+    most = chip["max_surfaces"]["value"]
+    if surfaces(cluster) > most:  # known before anything is lowered
+        text = f"{surfaces(cluster)} inputs and outputs are more than {most}"
         raise Illegal(Reason("ANE041", text))
     try:
         return _build(cluster, settings, settings.disabled_passes)
@@ -145,7 +151,7 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
     try:
         for value in cluster.inputs:
             context.bind_input(value)
-        for op in cluster.ops:
+        for op in (*cluster.again, *cluster.ops):
             context.lower(op)
         for value in cluster.outputs:
             context.bind_output(value)
@@ -154,6 +160,8 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
     program = context.finish()
     lowered_op_count = _op_count(program)
     statistics = passes.run(program, disabled_passes, settings.validate_ir)
+    if cluster.again:
+        statistics[recompute.NAME] = len(cluster.again)
     barriers.drop(program)
     computed = {i for i, value in enumerate(cluster.inputs) if _is_computed(value)}
     scaled = _scaling(program, computed, settings)

@@ -10,11 +10,14 @@ how often they run is not known.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from jax_ane.compiler import flops, partition
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.partition import Cluster, Plan
-from jax_ane.compiler.programs import AneProgram
+
+if TYPE_CHECKING:
+    from jax_ane.compiler.programs import AneProgram
 
 _SMALL = 0.01  # share of the FLOPs of all clusters
 # What a laptop's cores do in float32, roughly: only who is quicker by far is asked.
@@ -23,18 +26,24 @@ _HOST_FLOPS, _HOST_BYTES = 100e9, 50e9  # per second
 
 def drop_small(plans: Sequence[Plan], built: Sequence[dict[int, AneProgram]]) -> None:
     """Sends such clusters back to the host, in place."""
-    least = _SMALL * sum(program.flops for group in built for program in group.values())
+    total = sum(program.flops for group in built for program in group.values())
     for plan, group in zip(plans, built, strict=True):
         if plan.block.path != "main":
             continue
         for cluster in list(plan.clusters):
             program = group[cluster.number]
-            if program.flops >= least or any(op.place == "ane" for op in cluster.ops):
+            asked_for = any(op.place == "ane" for op in cluster.ops)
+            if asked_for or not is_small(program.flops, total):
                 continue
             chip_s, host_s = program.estimate.total_s, _host_seconds(cluster)
             if chip_s > host_s:
                 partition.drop_cluster(plan, cluster, _reason(chip_s, host_s))
                 del group[cluster.number]
+
+
+def is_small(flops_: float, total: float) -> bool:
+    """Whether so many FLOPs are too few among those of all clusters for a call of their own."""
+    return flops_ < _SMALL * total
 
 
 def _host_seconds(cluster: Cluster) -> float:

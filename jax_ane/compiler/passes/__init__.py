@@ -12,7 +12,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Collection
 
-from jax_ane.compiler import mil, roots, scaling
+from jax_ane.compiler import mil, recompute, roots, scaling
 from jax_ane.compiler.passes.cancel_transposes import cancel_transposes
 from jax_ane.compiler.passes.drop_identities import drop_identities
 from jax_ane.compiler.passes.eliminate_dead_code import eliminate_dead_code
@@ -117,6 +117,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass(eliminate_dead_code, "removes ops whose result is unused", "last: cleans up after all"),
 )
 
+AROUND = {recompute.NAME, scaling.NAME, roots.NAME}
 RAISING = tuple(p.name for p in PIPELINE if p.raises)
 
 
@@ -138,7 +139,7 @@ def run(
         ValueError: `disabled` names no pass.
         mil.MilBuildError: a pass broke the program (only with `validate`); names the pass.
     """
-    known = {p.name for p in PIPELINE} | {scaling.NAME, roots.NAME}  # which work around programs
+    known = {p.name for p in PIPELINE} | AROUND  # which work around programs
     unknown = sorted(set(disabled) - known)
     if unknown:
         raise ValueError(

@@ -24,6 +24,9 @@ What works before programs are cut, or at their borders, each in a module of `ja
   raised by a power of two, which the outputs behind them take back.
 - Known values (`known.py`): what a program makes of counters and constants alone is a constant; a
   `select` of a known condition is its operand.
+- Computing again (`recompute.py`; `recompute` leaves it out): cheap values that a later program
+  reads, such as `silu(x) * y` in a backward pass, are made there from values that cross anyway,
+  where the chip's cost model says that this is sooner than the copies.
 - Softmax across programs (`residuals.py`, with `raise_softmax_gradient`): a backward pass reads the
   softmax, not its exponentials.
 - Reciprocal roots (`roots.py`; `spread_powers` leaves it out): the gradient of a norm multiplies by
