@@ -234,7 +234,8 @@ def _late(cluster: Cluster) -> list[Op]:
     members = {op.index for op in cluster.ops}
     bound: set[int] = set()
     for op in cluster.ops:
-        if _is_wanted(op) or any(v.producer and v.producer.index in bound for v in op.operands):
+        is_heavy = optable.row(op.name).kind is Kind.HEAVY
+        if is_heavy or any(v.producer and v.producer.index in bound for v in op.operands):
             bound.add(op.index)
     at: dict[int, int] = {}
     for op in reversed(cluster.ops):
