@@ -46,7 +46,7 @@ test-neon: $(VENV)/.lint
 	  -DCMAKE_CXX_FLAGS=-O1 -DJAX_ANE_CPP_TESTS=ON -DJAX_ANE_PYTHON_MODULE=OFF $(CMAKE_ARGS)
 	$(BIN)/cmake --build build/neon
 	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/jax_ane_tests \
-	  --source-file='*/kernels_test.cc,*/elementwise_test.cc,*/rows_test.cc'
+	  --source-file='*/kernels_test.cc,*/elementwise_test.cc,*/rows_test.cc,*/adamw_test.cc'
 
 # The fuzz targets (MIL text; programs of a grammar, evaluated; blob files) for FUZZ_SECONDS in all,
 # half of it on the programs; needs clang with libFuzzer. Findings are left in build/fuzz.

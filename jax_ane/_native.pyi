@@ -108,6 +108,9 @@ def device_stats() -> list:
 def program_handler() -> CapsuleType:
     """The FFI handler of the custom call jax_ane_program, as a capsule."""
 
+def adamw_handler() -> CapsuleType:
+    """The FFI handler of the custom call jax_ane_adamw, as a capsule."""
+
 def stop_completions() -> None:
     """
     Waits for running executions; for interpreter exit. Later ones are waited for at once.

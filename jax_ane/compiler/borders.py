@@ -14,6 +14,7 @@ import dataclasses
 
 from jaxlib.mlir import ir
 
+from jax_ane.compiler import updates
 from jax_ane.compiler.graph import Value
 from jax_ane.compiler.partition import Cluster, Plan
 from jax_ane.compiler.programs import AneProgram
@@ -53,8 +54,7 @@ def narrow(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> Narr
     found = {
         i
         for i, value in enumerate(cluster.outputs)
-        if value.tensor.dtype == "f32"
-        and all(use.owner.name in _LOOPS for use in _outside(value, inside))
+        if value.tensor.dtype == "f32" and all(_reads_fp16(use) for use in _outside(value, inside))
     }
     scaled = found.intersection(program.scaling.outputs)
     stays = {
@@ -83,21 +83,46 @@ def widen_for_host(
     for use in _outside(value, inside):
         reader = use.owner.operation
         with reader.context, reader.location, ir.InsertionPoint(reader):
+            if _is_gradient(use):
+                reader.operands[use.operand_number] = result
+                if factor is not None:
+                    reader.operands[use.operand_number + 1] = _taken_back(factor, lifted)
+                continue
             wide = _op("convert", value.mlir.type, [result])
             if factor is not None:
                 wide = _op("multiply", wide.type, [wide, _everywhere(wide.type, factor, lifted)])
         reader.operands[use.operand_number] = wide
 
 
+def _reads_fp16(use: ir.OpOperand) -> bool:
+    return use.owner.name in _LOOPS or _is_gradient(use)
+
+
+def _is_gradient(use: ir.OpOperand) -> bool:
+    """Whether a value is a gradient of a native update, which reads fp16 and takes a scale."""
+    reader = use.owner.operation
+    if reader.name != "stablehlo.custom_call":
+        return False
+    target = ir.StringAttr(reader.attributes["call_target_name"]).value
+    place = use.operand_number - updates.SCALARS
+    return target == updates.TARGET and place % updates.PER_PARAMETER == updates.GRADIENT
+
+
 def _everywhere(type_: ir.Type, factor: ir.Value, lifted: int) -> ir.Value:
+    nothing = ir.DenseI64ArrayAttr.get([])
+    factor = _taken_back(factor, lifted)
+    return _op("broadcast_in_dim", type_, [factor], broadcast_dimensions=nothing)
+
+
+def _taken_back(factor: ir.Value, lifted: int) -> ir.Value:
+    """Returns what a result must be multiplied by that the program itself has made larger."""
     if lifted:
         power = ir.DenseElementsAttr.get_splat(
             factor.type, ir.FloatAttr.get(ir.F32Type.get(), 2.0**-lifted)
         )
         constant = _op("constant", factor.type, [], value=power)
         factor = _op("multiply", factor.type, [factor, constant])
-    nothing = ir.DenseI64ArrayAttr.get([])
-    return _op("broadcast_in_dim", type_, [factor], broadcast_dimensions=nothing)
+    return factor
 
 
 def _op(

@@ -2,7 +2,8 @@
 """One training step: a pure function of a state and a batch, compiled once.
 
 Weights are arguments of the programs on the engine, so a step compiles nothing after the first.
-Masters, moments and sums of gradients are float32 and stay on the host.
+Masters, moments and sums of gradients are float32 and stay on the host. AdamW is one native call
+over all parameters (`_adamw.py`), any other optimiser what optax makes of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jax import lax
 from jax_ane import precision
 from jax_ane._tree_paths import Freeze, describe, merge, path_of, split, trained
 from jax_ane.precision import DynamicLossScale, LossScale, SanitizeState
+from jax_ane.training import _adamw
 
 LossFn = Callable[..., Any]
 
@@ -114,6 +116,7 @@ class TrainStep:
     ) -> None:
         self._loss_fn = loss_fn
         self._optimizer = optimizer
+        self._adamw = _adamw.recognise(optimizer)
         self._loss_scale = loss_scale
         self._clamp = clamp
         self._accumulate = accumulate
@@ -234,26 +237,37 @@ class TrainStep:
         loss = measured.loss
         inverse = jnp.float32(1) if scale is None else scale.unscale(jnp.float32(1))
         norm = optax.tree.norm(gradients).astype(jnp.float32) * inverse
-        nonfinite = lax.cond(
-            jnp.isfinite(norm),
-            lambda: jnp.int32(0),
-            lambda: precision.count_nonfinite(gradients),
-        )
         finite = jnp.isfinite(norm) & jnp.isfinite(loss)
         factor = self._factor(norm, inverse)
-
-        def update() -> tuple[Any, Any, Any]:
-            # Unscaled and clipped here, where the optimiser's own loops take it along.
-            true = gradients if factor is None else _times(gradients, factor)
-            updates, opt_state = self._optimizer.update(true, state.opt_state, params)
-            return optax.apply_updates(params, updates), opt_state, measured.model_state
-
         old = params, state.opt_state, state.model_state
         skips = self._skips(state)
-        if skips:  # a branch: a select would have to keep the old values beside the new
-            params, opt_state, model_state = lax.cond(finite, update, lambda: old)
+        if self._adamw is not None and self._adamw.fits(params, state.opt_state):
+            applies = finite if skips else jnp.bool_(True)
+            params, opt_state, nonfinite = self._adamw.update(
+                gradients, jnp.float32(1) if factor is None else factor, applies,
+                jnp.isfinite(norm), state.opt_state, params,
+            )  # fmt: skip
+            model_state = jax.tree.map(
+                lambda new, kept: jnp.where(applies, new, kept),
+                measured.model_state,
+                state.model_state,
+            )
         else:
-            params, opt_state, model_state = update()
+            nonfinite = lax.cond(
+                jnp.isfinite(norm),
+                lambda: jnp.int32(0),
+                lambda: precision.count_nonfinite(gradients),
+            )
+
+            def update() -> tuple[Any, Any, Any]:
+                # Unscaled and clipped here, where the optimiser's own loops take it along.
+                true = gradients if factor is None else _times(gradients, factor)
+                updates, opt_state = self._optimizer.update(true, state.opt_state, params)
+                return optax.apply_updates(params, updates), opt_state, measured.model_state
+
+            # A branch: a select would have to keep the old values beside the new.
+            new = lax.cond(finite, update, lambda: old) if skips else update()
+            params, opt_state, model_state = new
         metrics = Metrics(
             loss=loss.astype(jnp.float32),
             grad_norm=norm,

@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "python/convert.h"
 #include "python/devices.h"
+#include "runtime/adamw.h"
 #include "runtime/ffi_handler.h"
 #include "runtime/program_table.h"
 #include "util/memory_pool.h"
@@ -127,6 +128,9 @@ void BindRuntime(nb::module_& m) {
     m.def(
         "program_handler", []() { return nb::capsule(runtime::ProgramHandler()); },
         "The FFI handler of the custom call jax_ane_program, as a capsule.");
+    m.def(
+        "adamw_handler", []() { return nb::capsule(runtime::AdamWHandler()); },
+        "The FFI handler of the custom call jax_ane_adamw, as a capsule.");
 }
 
 }  // namespace jax_ane::python

@@ -132,6 +132,7 @@ void FillReferenceElementwise(KernelTable& table) {
     table.float_to_half = FloatRowToHalf;
     table.largest_half = LargestHalf;
     table.largest_float = LargestFloat;
+    table.adamw = [](const AdamWArgs& args, const AdamWRun& run) { AdamWElements(args, run, 0); };
 }
 
 }  // namespace jax_ane::software

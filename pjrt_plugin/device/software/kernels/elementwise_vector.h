@@ -216,6 +216,7 @@ uint32_t LargestFloat(const float* x, int64_t n) {
 
 template <typename Isa>
 void Fill(KernelTable& table) {
+    table.adamw = AdamW<Isa>;
     BinaryFn* exact = table.binary[static_cast<int>(NumericsMode::kExact)];
     exact[static_cast<int>(BinaryOp::kAdd)] = BinaryExact<Isa, Add<Isa>>;
     exact[static_cast<int>(BinaryOp::kSub)] = BinaryExact<Isa, Sub<Isa>>;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "device/software/kernels/adamw.h"
 #include "util/half.h"
 #include "util/thread_pool.h"
 
@@ -211,6 +212,7 @@ struct KernelTable {
     LargestFloatFn largest_float;
     Transpose16Fn transpose16;
     TapSumFn tap_sum[kNumericsModes];
+    AdamWFn adamw;
     WinogradInputFn winograd_input;  // null where right sides are not packed ahead
     WinogradOutputFn winograd_output;
 };
