@@ -358,6 +358,38 @@ def test_fit_learns_and_tells(device):
     assert result.stopped_by is None and result.resumed_from is None
 
 
+def counting(params, model_state, batch):
+    return loss_fn(params, batch), model_state + 1
+
+
+def test_evaluation_gets_the_model_state_where_it_takes_two_arguments():
+    step = training.train_step(counting, optax.sgd(0.1))
+
+    def judge(given):
+        state = step.init(mlp_params(), jnp.int32(0))
+        result = training.fit(step, state, BATCHES, steps=6, eval_every=3, eval_fn=given,
+                              progress=False)  # fmt: skip
+        return [row["loss"] for row in result.evaluations]
+
+    assert judge(lambda params, model_state: model_state) == [3, 6]
+    assert judge(lambda params, *, key=None: params["head"]["b"].size) == [4, 4]
+    assert judge(lambda params, batch=7: batch) == [7, 7]  # a default is the user's own
+    assert judge(lambda *given: len(given)) == [1, 1]
+    assert judge(jax.jit(lambda params, model_state: model_state + 0.5)) == [3.5, 6.5]
+
+
+def test_evaluation_without_model_state_gets_none():
+    seen = []
+    fit(2, eval_fn=lambda params, model_state: seen.append(model_state) or 1.0)
+    assert seen == [None, None]
+
+
+@pytest.mark.parametrize("judge", [lambda: 1.0, lambda a, b, c: 1.0, lambda a, *, b: 1.0])
+def test_evaluation_that_cannot_be_called_is_refused_before_the_first_step(judge):
+    with pytest.raises(TypeError, match=r"neither as eval_fn\(params\) nor as eval_fn\(params, m"):
+        fit(1, eval_fn=judge, batches=[])
+
+
 @pytest.mark.parametrize("kind", ["list", "function"])
 def test_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, device, kind):
     def from_step(start):

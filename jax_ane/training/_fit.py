@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import itertools
 import math
 import os
@@ -96,7 +97,7 @@ def fit(
     batches: Batches,
     *,
     steps: int,
-    eval_fn: Callable[[Any], Any] | None = None,
+    eval_fn: Callable[..., Any] | None = None,
     eval_every: int | None = None,
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = 100,
@@ -120,7 +121,10 @@ def fit(
             iterator only once), or a function of a step number that returns an iterable from that
             step on (how a large data set is resumed without reading up to the place).
         steps: of the whole run, those before a resumption included.
-        eval_fn: `eval_fn(params)` returns a loss, or a dict of numbers with `"loss"`.
+        eval_fn: `eval_fn(params)`, or `eval_fn(params, model_state)` for a model with statistics
+            of batches or random streams, returns a loss, or a dict of numbers with `"loss"`. It
+            gets `model_state` (None where the step has none) if it has two positional parameters
+            without defaults. A Flax model's is `step.eval_fn(fn)` of the adapters.
         eval_every: steps between evaluations; None means 10 in the run. The last step has one.
         checkpoint_dir: folder of checkpoints, or None.
         checkpoint_every: steps between checkpoints. The last step has one.
@@ -140,6 +144,7 @@ def fit(
         CheckpointError: a checkpoint cannot be written; older ones are intact.
         CheckpointMismatchError: the folder holds checkpoints of another model.
         ValueError: there are no batches, or a number cannot work.
+        TypeError: `eval_fn` can be called neither with one argument nor with two.
         KeyboardInterrupt: after a SIGINT, when the checkpoint is written.
 
     Example:
@@ -175,7 +180,7 @@ class _Run:
         step: TrainStep,
         state: TrainState,
         saved: Checkpoints | None,
-        eval_fn: Callable[[Any], Any] | None,
+        eval_fn: Callable[..., Any] | None,
         eval_every: int,
         patience: int,
     ) -> None:
@@ -183,6 +188,7 @@ class _Run:
         self.state = state
         self.saved = saved
         self.eval_fn = eval_fn
+        self.eval_takes_state = eval_fn is not None and _takes_model_state(eval_fn)
         self.eval_every = eval_every
         self.patience = patience
         self.taken = 0
@@ -294,7 +300,8 @@ class _Run:
     def _evaluate(self, bar: Any) -> None:
         if self.eval_fn is None or self._last(self.evaluations) == self.taken:
             return
-        found = self.eval_fn(self.state.params)
+        extra = (self.state.model_state,) if self.eval_takes_state else ()
+        found = self.eval_fn(self.state.params, *extra)
         numbers = found if isinstance(found, dict) else {"loss": found}
         if "loss" not in numbers:
             raise ValueError(f"eval_fn returned {sorted(numbers)}, without a `loss`")
@@ -317,6 +324,26 @@ class _Run:
     def _best(self) -> dict[str, float] | None:
         rows = [row for row in self.evaluations or self.history if math.isfinite(row["loss"])]
         return min(rows, key=lambda row: row["loss"]) if rows else None
+
+
+def _takes_model_state(eval_fn: Callable[..., Any]) -> bool:
+    """Returns whether `eval_fn` is called with parameters and model state, or parameters alone.
+
+    Raises:
+        TypeError: it can be called with neither.
+    """
+    try:
+        signature = inspect.signature(eval_fn)
+    except (TypeError, ValueError):  # some builtins tell nothing
+        return False
+    for count in (1, 2):
+        with contextlib.suppress(TypeError):
+            signature.bind(*[None] * count)
+            return count == 2
+    raise TypeError(
+        f"eval_fn{signature} can be called neither as eval_fn(params) nor as "
+        "eval_fn(params, model_state)"
+    )
 
 
 def _stream(batches: Batches, start: int) -> Iterator[Any]:
