@@ -478,6 +478,8 @@ def test_labels_out_of_range_are_named(tmp_path):
     assert "at the first step" in text and "batch y int32[32] lies in 3 to 6" in text
     assert "labels outside" in text
     assert_same(caught.value.state.params, mlp_params())
+    assert [row["step"] for row in caught.value.history] == [1]
+    assert caught.value.checkpoint is None and not list(tmp_path.iterdir())
 
 
 def test_loss_that_becomes_nan_keeps_the_last_good_state(tmp_path):
@@ -488,7 +490,39 @@ def test_loss_that_becomes_nan_keeps_the_last_good_state(tmp_path):
     assert "batch x float32[32, 16] holds 512 values" in str(caught.value)
     with training.Checkpoints(tmp_path) as saved:
         found = saved.restore(new_step().init(mlp_params()))
+        assert caught.value.checkpoint == saved.newest == tmp_path / str(found.position)
     assert_same(found.state.params, caught.value.state.params)
+
+
+def test_a_run_that_diverges_tells_what_it_did(tmp_path):
+    bad = {**BATCHES[0], "x": BATCHES[0]["x"] * np.float32(np.nan)}
+    with pytest.raises(training.TrainingDiverged) as caught:
+        fit(50, batches=[*BATCHES, *[bad] * 10], patience=3, eval_every=4, eval_fn=lambda p: 2.0)
+    found, good = caught.value, fit(6)
+    assert [row["step"] for row in found.history] == list(range(1, 10))
+    assert found.history[:6] == good.history
+    assert [row["skipped"] for row in found.history[6:]] == [1, 1, 1]
+    assert [row["step"] for row in found.evaluations] == [4, 8]
+    assert found.checkpoint is None
+
+
+def test_a_run_that_diverges_on_a_full_disk_says_both(tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    bad = {**BATCHES[0], "x": BATCHES[0]["x"] * np.float32(np.nan)}
+    save = ocp.CheckpointManager.save
+
+    def full(self, position, **options):
+        if position > 8:
+            raise OSError(28, "No space left on device")
+        return save(self, position, **options)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    with pytest.raises(training.TrainingDiverged, match=r"(?s)batch x.*No space left") as caught:
+        fit(50, tmp_path, batches=[*BATCHES, *[bad] * 10], patience=3, checkpoint_every=4,
+            eval_every=100)  # fmt: skip
+    assert caught.value.checkpoint == tmp_path / "8"
+    assert_same(caught.value.state.params, fit(6).state.params)
 
 
 @pytest.mark.parametrize("batches", [[], iter([]), lambda start: iter([])],

@@ -103,6 +103,12 @@ class Checkpoints:
         """The position of the checkpoint with the lowest score, or None."""
         return min(self._scores, key=lambda p: (self._scores[p], p)) if self._scores else None
 
+    @property
+    def newest(self) -> Path | None:
+        """The folder of the newest complete checkpoint, or None."""
+        positions = self.positions
+        return self._folder / str(positions[-1]) if positions else None
+
     def save(
         self,
         state: Any,

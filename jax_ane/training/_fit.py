@@ -25,7 +25,7 @@ import numpy as np
 
 from jax_ane._errors import AneError
 from jax_ane._tree_paths import describe, path_of
-from jax_ane.training._checkpoints import Checkpoints
+from jax_ane.training._checkpoints import CheckpointError, Checkpoints
 from jax_ane.training._step import Metrics, TrainState, TrainStep
 
 Batches = Iterable[Any] | Callable[[int], Iterable[Any]]
@@ -36,14 +36,29 @@ class TrainingDiverged(AneError):
     """The loss is not finite and does not come back.
 
     Attributes:
-        state: the last state; steps that were not finite were left out of it.
-        step: steps taken.
+        state: the last good state: steps that were not finite were left out of it.
+        step: steps taken, those that were left out included.
+        history: one dict a step of this call, as in `FitResult`.
+        evaluations: one dict an evaluation, as in `FitResult`.
+        checkpoint: the folder of the newest complete checkpoint, which holds `state` unless the run
+            gave up at its first step; None without a checkpoint folder, or when there is none.
     """
 
-    def __init__(self, message: str, state: TrainState, step: int) -> None:
+    def __init__(
+        self,
+        message: str,
+        state: TrainState,
+        step: int,
+        history: Sequence[dict[str, float]] = (),
+        evaluations: Sequence[dict[str, float]] = (),
+        checkpoint: Path | None = None,
+    ) -> None:
         super().__init__(message)
         self.state = state
         self.step = step
+        self.history = list(history)
+        self.evaluations = list(evaluations)
+        self.checkpoint = checkpoint
 
 
 @dataclasses.dataclass
@@ -275,9 +290,21 @@ class _Run:
         bar.update(1)
         self.bad = 0 if math.isfinite(row["loss"]) else self.bad + 1
         if self.bad and (number == 1 or self.bad >= self.patience):
-            if number > 1:
-                self._save()
-            raise TrainingDiverged(self._why(row, batch), self.state, self.taken)
+            raise self._diverged(row, batch)
+
+    def _diverged(self, row: dict[str, float], batch: Any) -> TrainingDiverged:
+        """Saves the last good state and returns the error that has it."""
+        why = self._why(row, batch)
+        newest = None
+        if self.saved is not None:
+            try:
+                if row["step"] > 1:
+                    self._save()
+                self.saved.wait()
+            except CheckpointError as error:
+                why += f"\nand {error}"
+            newest = self.saved.newest
+        return TrainingDiverged(why, self.state, self.taken, self.history, self.evaluations, newest)
 
     def _why(self, row: dict[str, float], batch: Any) -> str:
         when = "at the first step" if row["step"] == 1 else f"for {self.bad} steps in a row"
