@@ -525,6 +525,75 @@ def test_a_run_that_diverges_on_a_full_disk_says_both(tmp_path, monkeypatch):
     assert_same(caught.value.state.params, fit(6).state.params)
 
 
+def by_weight(params, batch):
+    """Its gradient is the batch's weight of each example; nothing else moves the loss."""
+    return (params["w"] * batch["weight"]).mean() + batch["offset"]
+
+
+def weighted(*weights, offset=lambda number: 1.0) -> list[dict]:
+    return [{"weight": np.full(4, weight, np.float32), "offset": np.float32(offset(number))}
+            for number, weight in enumerate(weights)]  # fmt: skip
+
+
+def fit_weighted(batches, loss=by_weight):
+    step = training.train_step(loss, optax.sgd(0.1))
+    return training.fit(step, step.init({"w": np.ones(4, np.float32)}), iter(batches),
+                        steps=len(batches), progress=False)  # fmt: skip
+
+
+def test_gradients_that_stay_zero_are_told_once(device):
+    with pytest.warns(training.ZeroGradientWarning) as caught:
+        result = fit_weighted(weighted(1, *[0] * 30, 1, *[0] * 30))
+    assert result.steps == 62
+    (told,) = caught
+    assert told.filename == __file__  # the caller of fit
+    what, *rest = str(told.message).splitlines()
+    assert what == "no gradient in 5 steps in a row: the run learns nothing"
+    assert [line.split(":")[0] for line in rest] == ["  where", "  why", "  do"]
+    assert "steps 2 to 6, loss 1, unchanged" in rest[0]
+    assert "256" in rest[1] and "relu" in rest[1] and "frozen" in rest[1]
+    assert "explain(step, state, batch).hazards" in rest[2] and "full_precision" in rest[2]
+
+
+def test_single_steps_without_a_gradient_are_not_told():
+    fit_weighted(weighted(1, 0, 1, 0, 0, 0, 0, 1, 0))
+
+
+def test_a_loss_that_moves_without_a_gradient_is_told_later():
+    batches = weighted(*[0] * 25, offset=lambda number: number % 3)
+    fit_weighted(batches[:19])
+    with pytest.warns(training.ZeroGradientWarning, match="in 20 steps in a row"):
+        fit_weighted(batches)
+
+
+def test_a_loss_that_came_down_to_zero_is_not_told():
+    def hinge(params, batch):
+        return jax.nn.relu(batch["offset"] - params["w"]).mean()
+
+    batches = weighted(*[0] * 60, offset=lambda number: 1.2)
+    assert fit_weighted(batches, hinge).history[-1]["loss"] == 0
+    with pytest.warns(training.ZeroGradientWarning, match="loss 0, unchanged"):
+        fit_weighted(batches, lambda params, batch: (params["w"] * 0).mean())
+
+
+def test_a_norm_that_overflows_in_fp16_is_told():
+    """Values of thousands: their squares are infinite, so the norm's output and gradient are 0."""
+
+    def norm_loss(params, batch):
+        hidden = batch["x"] @ params["encoder"]["w"] * 3000
+        hidden = hidden * jax.lax.rsqrt(jnp.mean(hidden**2, -1, keepdims=True) + 1e-3)
+        return jnp.mean((hidden @ params["head"]["w"] - 1) ** 2)
+
+    def run_of(loss):
+        step = training.train_step(loss, optax.adam(1e-2))
+        return training.fit(step, step.init(mlp_params()), BATCHES[:1], steps=6, progress=False)
+
+    with jax.default_device(ANE):
+        with pytest.warns(training.ZeroGradientWarning):
+            run_of(norm_loss)
+        assert run_of(jax_ane.full_precision(norm_loss)).history[-1]["grad_norm"] > 0
+
+
 @pytest.mark.parametrize("batches", [[], iter([]), lambda start: iter([])],
                          ids=["list", "iterator", "function"])  # fmt: skip
 def test_no_batches_is_an_error(batches):

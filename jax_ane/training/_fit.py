@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jax_ane._errors import AneError
+from jax_ane._errors import AneError, AneWarning, four_parts
 from jax_ane._tree_paths import describe, path_of
 from jax_ane.training._checkpoints import CheckpointError, Checkpoints
 from jax_ane.training._step import Metrics, TrainState, TrainStep
 
 Batches = Iterable[Any] | Callable[[int], Iterable[Any]]
+# Steps in a row without a gradient that are worth a word: with the same loss, and with any.
+_FLAT_STEPS, _IDLE_STEPS = 5, 20
 Callback = Callable[[int, dict[str, float], TrainState], object]
 
 
@@ -59,6 +62,10 @@ class TrainingDiverged(AneError):
         self.history = list(history)
         self.evaluations = list(evaluations)
         self.checkpoint = checkpoint
+
+
+class ZeroGradientWarning(AneWarning):
+    """Every gradient of several steps in a row is zero: the run learns nothing."""
 
 
 @dataclasses.dataclass
@@ -154,6 +161,10 @@ def fit(
     Returns:
         The last state and the run's history.
 
+    Warns:
+        ZeroGradientWarning: all gradients are 0, in 5 steps in a row whose loss does not change or
+            in 20 of any loss; once a run, and not of a loss that came down to 0.
+
     Raises:
         TrainingDiverged: the loss is not finite; the message says what the inputs look like.
         CheckpointError: a checkpoint cannot be written; older ones are intact.
@@ -212,6 +223,9 @@ class _Run:
         self.evaluations: list[dict[str, float]] = []
         self.saved_at: int | None = None
         self.bad = 0  # steps in a row whose loss was not finite
+        self.flat: list[float] = []  # losses of steps in a row without a gradient
+        self.had_gradient = False
+        self.told_flat = False
 
     def resume(self) -> None:
         """Takes the newest checkpoint."""
@@ -291,6 +305,35 @@ class _Run:
         self.bad = 0 if math.isfinite(row["loss"]) else self.bad + 1
         if self.bad and (number == 1 or self.bad >= self.patience):
             raise self._diverged(row, batch)
+        self._watch_gradient(row)
+
+    def _watch_gradient(self, row: dict[str, float]) -> None:
+        """Warns, once, of gradients that stay zero."""
+        if row["grad_norm"] != 0:
+            self.flat, self.had_gradient = [], True
+            return
+        self.flat.append(row["loss"])
+        recent = self.flat[-_FLAT_STEPS:]
+        stands = len(recent) == _FLAT_STEPS and min(recent) == max(recent)
+        is_solved = row["loss"] == 0 and self.had_gradient
+        if self.told_flat or is_solved or not (stands or len(self.flat) >= _IDLE_STEPS):
+            return
+        self.told_flat = True
+        count = len(self.flat)
+        loss = f"{row['loss']:.6g}, unchanged" if stands else f"{row['loss']:.6g}"
+        text = four_parts(
+            f"no gradient in {count} steps in a row: the run learns nothing",
+            f"steps {row['step'] - count + 1:g} to {row['step']:g}, loss {loss}, the norm over all "
+            "gradients exactly 0",
+            "often an fp16 overflow inside a norm: from 256 on a value's square is infinite, its "
+            "rsqrt 0, and what is multiplied by it too; else relus that are all negative, a "
+            "stop_gradient or a frozen part between loss and parameters, or a loss that does not "
+            "depend on them",
+            "look at jax_ane.explain(step, state, batch).hazards; wrap the norm in "
+            "jax_ane.full_precision, or scale its input down; compare with "
+            "jax_ane.config(placement='host')",
+        )
+        warnings.warn(text, ZeroGradientWarning, stacklevel=6)
 
     def _diverged(self, row: dict[str, float], batch: Any) -> TrainingDiverged:
         """Saves the last good state and returns the error that has it."""
