@@ -24,7 +24,12 @@ from jax_ane import precision, training
 
 ANE, CPU = jax.devices("ane")[0], jax.devices("cpu")[0]
 # What other processes need to find the module of this test's model.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+    ),
+}
 
 
 @pytest.fixture(params=["ane", "cpu"])
@@ -470,6 +475,21 @@ def test_full_disk_is_an_error_and_older_checkpoints_stay(tmp_path, monkeypatch)
     assert fit(6, tmp_path).resumed_from == 4
 
 
+def test_checkpoint_that_fails_in_the_background_is_named(tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    def failing(self):
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device")
+
+    with training.Checkpoints(tmp_path) as saved:
+        saved.save({"w": jnp.ones(3)}, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(ocp.CheckpointManager, "wait_until_finished", failing)
+            with pytest.raises(training.CheckpointError, match=r"before 2 .*No space left"):
+                saved.save({"w": jnp.ones(3)}, 2)
+        assert saved.positions == [1]
+
+
 def test_labels_out_of_range_are_named(tmp_path):
     bad = {**BATCHES[0], "y": BATCHES[0]["y"] + 3}
     with pytest.raises(training.TrainingDiverged) as caught:
@@ -599,6 +619,57 @@ def test_a_norm_that_overflows_in_fp16_is_told():
 def test_no_batches_is_an_error(batches):
     with pytest.raises(ValueError, match="no batches"):
         fit(3, batches=batches)
+
+
+def breaking_data(start):
+    yield from BATCHES
+    raise OSError("the data set's disk went away")
+
+
+def breaking_callback(number, metrics, state):
+    if number == 6:
+        raise RuntimeError("the callback broke")
+
+
+def breaking_evaluation(params):
+    raise RuntimeError("the evaluation broke")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batches": [*BATCHES, batch_of(7)]}, r"x is float32\[7, 16\] and was float32\[32, 16\]"),
+        ({"batches": [*BATCHES, {**BATCHES[0], "z": BATCHES[0]["x"]}]}, "other leaves"),
+        ({"batches": [*BATCHES, batch_of(0)]}, "is empty"),
+        ({"batches": breaking_data}, "disk went away"),
+        ({"callbacks": [breaking_callback]}, "the callback broke"),
+        ({"eval_fn": breaking_evaluation, "eval_every": 6}, "the evaluation broke"),
+    ],
+    ids=["shape", "leaves", "empty", "data", "callback", "evaluation"],
+)
+def test_an_error_in_mid_run_keeps_the_last_good_state(tmp_path, options, words):
+    with pytest.raises((ValueError, OSError, RuntimeError), match=words) as caught:
+        fit(20, tmp_path, **options)
+    assert caught.value.__notes__ == [f"the state after step 6 is in {tmp_path / '6'}"]
+    resumed, whole = fit(9, tmp_path), fit(9)
+    assert resumed.resumed_from == 6
+    assert_same(resumed.state, whole.state)
+
+
+def test_an_error_in_mid_run_is_not_hidden_by_a_full_disk(tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    with pytest.raises(OSError, match="disk went away") as caught:
+        fit(20, tmp_path, batches=breaking_data)
+    (note,) = caught.value.__notes__
+    assert "step 6 cannot be saved" in note and "No space left on device" in note
+    with pytest.raises(OSError, match="disk went away") as caught:
+        fit(20, batches=breaking_data)
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_one_batch_is_enough_and_an_iterator_ends():

@@ -138,8 +138,9 @@ class Checkpoints:
             "notes": notes or {},
         }
         json.dumps(meta)  # a TypeError here names the user's note
-        with _as_error(f"checkpoint {position} in {self._folder} cannot be written"):
+        with _as_error(f"the checkpoint before {position} in {self._folder} was not written"):
             self._manager.wait_until_finished()
+        with _as_error(f"checkpoint {position} in {self._folder} cannot be written"):
             if position in self._manager.all_steps():
                 self._manager.delete(position)
             args = ocp.args.Composite(

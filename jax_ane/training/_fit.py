@@ -133,8 +133,8 @@ def fit(
 
     With a checkpoint folder the run goes on where it stood: state and position in the data are
     restored, and what follows is bit for bit what an uninterrupted run does. SIGINT and SIGTERM
-    end it after the step at hand, with a checkpoint. Killed at any moment it loses what came after
-    the last checkpoint.
+    end it after the step at hand, with a checkpoint, and so do errors in data, evaluation and
+    callbacks. Killed at any moment it loses what came after the last checkpoint.
 
     Args:
         step: from `train_step`.
@@ -244,8 +244,40 @@ class _Run:
         stop: _Signals,
         bar: Any,
     ) -> FitResult:
-        """Runs the loop."""
+        """Runs the loop to its end; what breaks it off leaves a checkpoint."""
         began = time.perf_counter()
+        try:
+            stopped_by = self._loop(batches, steps, checkpoint_every, callbacks, stop, bar)
+        except (CheckpointError, TrainingDiverged):
+            raise
+        except Exception as error:
+            self._keep(error)
+            raise
+        if self.saved is not None:
+            self.saved.wait()
+        stop.reraise()
+        return FitResult(
+            state=self.state,
+            steps=self.taken,
+            history=self.history,
+            evaluations=self.evaluations,
+            best=self._best(),
+            resumed_from=self.resumed_from,
+            stopped_by=stopped_by,
+            seconds=time.perf_counter() - began,
+            peak_memory_bytes=_peak_memory_bytes(),
+        )
+
+    def _loop(
+        self,
+        batches: Batches,
+        steps: int,
+        checkpoint_every: int,
+        callbacks: Sequence[Callback],
+        stop: _Signals,
+        bar: Any,
+    ) -> str | None:
+        """Takes the steps; returns what ended them early, or None."""
         stopped_by: str | None = None
         data = _stream(batches, self.taken)
         pending: tuple[int, Metrics, Any] | None = None  # measured, and not yet looked at
@@ -277,20 +309,24 @@ class _Run:
         if self.history:
             self._evaluate(bar)
             self._save()
-        if self.saved is not None:
+        return stopped_by
+
+    def _keep(self, error: Exception) -> None:
+        """Saves the state that an error of data, loss, evaluation or callback leaves; notes where.
+
+        Nothing is said where there is nothing to keep: no folder, no step, or the step that broke
+        off had taken the state's memory already.
+        """
+        leaves = [leaf for leaf in jax.tree.leaves(self.state) if isinstance(leaf, jax.Array)]
+        if self.saved is None or not self.taken or any(leaf.is_deleted() for leaf in leaves):
+            return
+        try:
+            self._save()
             self.saved.wait()
-        stop.reraise()
-        return FitResult(
-            state=self.state,
-            steps=self.taken,
-            history=self.history,
-            evaluations=self.evaluations,
-            best=self._best(),
-            resumed_from=self.resumed_from,
-            stopped_by=stopped_by,
-            seconds=time.perf_counter() - began,
-            peak_memory_bytes=_peak_memory_bytes(),
-        )
+        except Exception as second:  # the state may be what the device could not compute
+            error.add_note(f"step {self.taken} cannot be saved: {second}")
+        else:
+            error.add_note(f"the state after step {self.taken} is in {self.saved.newest}")
 
     def _look(self, number: int, metrics: Metrics, batch: Any, bar: Any) -> None:
         """Reads a step's metrics, which waits for it, and judges them."""
