@@ -502,6 +502,23 @@ def test_labels_out_of_range_are_named(tmp_path):
     assert caught.value.checkpoint is None and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("part", ["batch", "parameter"])
+def test_a_loss_that_is_nan_from_the_start_says_where_it_comes_from(part):
+    step, params, batches = new_step(), mlp_params(), BATCHES
+    if part == "batch":
+        batches = [{**BATCHES[0], "x": np.where(BATCHES[0]["x"] > 2, np.inf, BATCHES[0]["x"])}]
+        words = r"batch x float\d+\[32, 16\] holds \d+ values that are not finite"
+    else:
+        params["head"]["w"][3, 1] = np.nan
+        words = r"parameter head/w float32\[64, 4\] holds 1 values that are not finite"
+    with pytest.raises(
+        training.TrainingDiverged, match=f"(?s)at the first step.*{words}"
+    ) as caught:
+        training.fit(step, step.init(params), batches, steps=5, progress=False)
+    assert_same(caught.value.state.params, params)
+    assert caught.value.step == 1
+
+
 def test_loss_that_becomes_nan_keeps_the_last_good_state(tmp_path):
     bad = {**BATCHES[0], "x": BATCHES[0]["x"] * np.float32(np.nan)}
     with pytest.raises(training.TrainingDiverged, match="for 3 steps in a row") as caught:

@@ -141,7 +141,8 @@ def fit(
         state: from `step.init`; its memory is taken over.
         batches: what gives batches: an iterable that is gone through again when it ends (an
             iterator only once), or a function of a step number that returns an iterable from that
-            step on (how a large data set is resumed without reading up to the place).
+            step on (how a large data set is resumed without reading up to the place). Labels and
+            ids that are out of range may be no error; `jax_ane.data.checked` finds them.
         steps: of the whole run, those before a resumption included.
         eval_fn: `eval_fn(params)`, or `eval_fn(params, model_state)` for a model with statistics
             of batches or random streams, returns a loss, or a dict of numbers with `"loss"`. It
@@ -398,8 +399,9 @@ class _Run:
                     count = int((~np.isfinite(values)).sum())
                     lines.append(f"{label} holds {count} values that are not finite")
         lines.append(
-            "do: look for labels outside the number of classes and inputs that are not finite, "
-            "which make any loss NaN; else clamp=True, a DynamicLossScale, a smaller learning rate"
+            "do: look for labels outside the number of classes (jax_ane.data.checked finds the "
+            "first) and inputs that are not finite, which make any loss NaN; else clamp=True, a "
+            "DynamicLossScale, a smaller learning rate"
         )
         return "\n".join(lines)
 
