@@ -91,6 +91,26 @@ ON_HOST = {
     "constants of no pattern": (lambda x: jax.nn.one_hot(IDS, 16) * (x @ W), X),
 }
 MESH = Mesh(np.array(jax.devices("ane")), ("data",))
+# Of a gradient of two layers on a mesh of 2 x 2: how the weights and the rows are split.
+TWO_AXES = {
+    "data and tensor parallel": (P(None, "model"), P("model"), P("data")),
+    "weights split both ways": (P("data", "model"), P("model", "data"), P("data")),
+    "rows over both axes": (P(), P(), P(("data", "model"))),
+    "all on each device": (P(), P(), P()),
+}
+
+
+def judged(got, want, report) -> dict:
+    """Returns the largest error by the largest value, and where the ops of a device are."""
+    errors = [
+        np.abs(np.float64(g) - np.float64(w)).max() / max(np.abs(np.float64(w)).max(), 1e-9)
+        for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True)
+    ]
+    return {
+        "error": float(max(errors)),
+        "fraction": report.ane_flop_fraction,
+        "codes": sorted({op.reason.code for op in report.ops}),
+    }
 
 
 def run(fn, value, plain=None) -> dict:
@@ -104,18 +124,25 @@ def run(fn, value, plain=None) -> dict:
     with jax.default_device(MESH.devices[0]):
         want = jax.tree.map(np.asarray, jax.jit(plain or fn)(value))
     split = jax.device_put(value, NamedSharding(MESH, P("data")))
-    got = jax.jit(fn)(split)
-    errors = [
-        np.abs(np.float64(g) - np.float64(w)).max() / max(np.abs(np.float64(w)).max(), 1e-9)
-        for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True)
-    ]
-    report = jax_ane.explain(fn, split)
-    return {
-        "error": float(max(errors)),
-        "fraction": report.ane_flop_fraction,
-        "codes": sorted({op.reason.code for op in report.ops}),
-    }
+    return judged(jax.jit(fn)(split), want, jax_ane.explain(fn, split))
+
+
+def run_on_two_axes(specs) -> dict:
+    """Returns what `run` does."""
+    mesh = Mesh(np.array(jax.devices("ane")).reshape(2, 2), ("data", "model"))
+    values = W, W.T, X
+
+    def layers(a, b, x):
+        return ((jax.nn.relu(x @ a) @ b) ** 2).mean()
+
+    fn = jax.value_and_grad(layers, (0, 1, 2))
+    with jax.default_device(mesh.devices.flat[0]):
+        want = jax.tree.map(np.asarray, jax.jit(fn)(*values))
+    split = [jax.device_put(v, NamedSharding(mesh, s)) for v, s in zip(values, specs, strict=True)]
+    return judged(jax.jit(fn)(*split), want, jax_ane.explain(fn, *split))
 
 
 if __name__ == "__main__":
-    print(json.dumps({name: run(*case) for name, case in {**ON_ANE, **ON_HOST}.items()}))
+    found = {name: run(*case) for name, case in {**ON_ANE, **ON_HOST}.items()}
+    found |= {name: run_on_two_axes(specs) for name, specs in TWO_AXES.items()}
+    print(json.dumps(found))

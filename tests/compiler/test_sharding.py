@@ -45,7 +45,7 @@ def found():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("case", sharding_cases.ON_ANE)
+@pytest.mark.parametrize("case", [*sharding_cases.ON_ANE, *sharding_cases.TWO_AXES])
 def test_what_a_device_does_is_on_the_engine(found, case):
     assert found[case]["fraction"] > 0.5
     assert found[case]["error"] < 5e-3
