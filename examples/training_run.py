@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import jax
+import numpy as np
 import optax
 
 import jax_ane
@@ -160,7 +161,7 @@ def summary(log: Log, params: Any, tokens_per_step: int) -> Summary:
 def run(
     step: training.TrainStep,
     params: Any,
-    tokens: data.TokenFile,
+    tokens: data.TokenFile | np.ndarray,
     length: int,
     options: argparse.Namespace,
 ) -> tuple[Summary | None, Any]:
@@ -169,7 +170,7 @@ def run(
     Args:
         step: from `make_step`.
         params: the weights to begin with.
-        tokens: what to learn from.
+        tokens: what to learn from: a file, or integers [count].
         length: tokens of context.
         options: from the command line.
 

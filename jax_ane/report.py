@@ -188,9 +188,11 @@ def _stablehlo(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     device = jax.devices("ane")[0]
 
     def movable(leaf: Any) -> Any:
-        """Returns a stand-in for an array that is committed to another device."""
+        """Returns a stand-in for an array that is committed to another platform."""
         if not isinstance(leaf, jax.Array) or leaf.devices() == {device}:
             return leaf
+        if len(leaf.devices()) > 1 and all(d.platform == "ane" for d in leaf.devices()):
+            return leaf  # split over devices: what is asked about is each one's part
         weak = getattr(leaf, "weak_type", False)  # random keys have none
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=weak)
 

@@ -53,3 +53,17 @@ def check_resumed_run(make_step, folder):
     whole = run(9)
     run(4, folder)
     jax.tree.map(np.testing.assert_array_equal, plain(whole), plain(run(9, folder)))
+
+
+def check_evaluated_model(step, statistics):
+    """The model that `eval_fn` gives has the statistics of the step at which it is evaluated."""
+    seen = []
+
+    def judge(model):
+        seen.append(np.array(statistics(model)))
+        return 0.0
+
+    result = training.fit(step.step, step.init(), BATCHES, steps=4, eval_every=2, progress=False,
+                          eval_fn=step.eval_fn(judge))  # fmt: skip
+    assert len(seen) == 2 and np.abs(seen[0] - seen[1]).max() > 1e-3
+    np.testing.assert_array_equal(seen[1], statistics(step.model(result.state)))

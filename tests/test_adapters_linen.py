@@ -10,7 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from adapter_tools import check_counts, check_resumed_run, check_skipped_step, plain
+from adapter_tools import (
+    check_counts,
+    check_evaluated_model,
+    check_resumed_run,
+    check_skipped_step,
+    plain,
+)
 from training_tools import BATCHES
 
 from jax_ane import precision, training
@@ -116,6 +122,10 @@ def test_frozen_parts_stay_and_are_counted():
 def test_a_skipped_step_leaves_statistics_and_streams_alone():
     _, step = make(loss_scale=precision.DynamicLossScale(256.0))
     check_skipped_step(step)
+
+
+def test_evaluation_gets_the_model_with_its_statistics():
+    check_evaluated_model(make()[1], lambda model: model.variables["batch_stats"]["norm"]["mean"])
 
 
 def test_a_resumed_run_has_the_streams_of_an_uninterrupted_one(tmp_path):

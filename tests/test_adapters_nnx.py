@@ -8,7 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from adapter_tools import check_counts, check_resumed_run, check_skipped_step, plain
+from adapter_tools import (
+    check_counts,
+    check_evaluated_model,
+    check_resumed_run,
+    check_skipped_step,
+    plain,
+)
 from training_tools import BATCHES
 
 from jax_ane import precision, training
@@ -74,3 +80,7 @@ def test_a_skipped_step_leaves_the_statistics_alone():
 
 def test_a_resumed_run_has_the_streams_of_an_uninterrupted_one(tmp_path):
     check_resumed_run(lambda: make()[1], tmp_path)
+
+
+def test_evaluation_gets_the_model_with_its_statistics():
+    check_evaluated_model(make()[1], lambda model: model.norm.mean[...])

@@ -24,7 +24,12 @@ from jax_ane import precision, training
 
 ANE, CPU = jax.devices("ane")[0], jax.devices("cpu")[0]
 # What other processes need to find the module of this test's model.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+    ),
+}
 
 
 @pytest.fixture(params=["ane", "cpu"])
@@ -358,6 +363,38 @@ def test_fit_learns_and_tells(device):
     assert result.stopped_by is None and result.resumed_from is None
 
 
+def counting(params, model_state, batch):
+    return loss_fn(params, batch), model_state + 1
+
+
+def test_evaluation_gets_the_model_state_where_it_takes_two_arguments():
+    step = training.train_step(counting, optax.sgd(0.1))
+
+    def judge(given):
+        state = step.init(mlp_params(), jnp.int32(0))
+        result = training.fit(step, state, BATCHES, steps=6, eval_every=3, eval_fn=given,
+                              progress=False)  # fmt: skip
+        return [row["loss"] for row in result.evaluations]
+
+    assert judge(lambda params, model_state: model_state) == [3, 6]
+    assert judge(lambda params, *, key=None: params["head"]["b"].size) == [4, 4]
+    assert judge(lambda params, batch=7: batch) == [7, 7]  # a default is the user's own
+    assert judge(lambda *given: len(given)) == [1, 1]
+    assert judge(jax.jit(lambda params, model_state: model_state + 0.5)) == [3.5, 6.5]
+
+
+def test_evaluation_without_model_state_gets_none():
+    seen = []
+    fit(2, eval_fn=lambda params, model_state: seen.append(model_state) or 1.0)
+    assert seen == [None, None]
+
+
+@pytest.mark.parametrize("judge", [lambda: 1.0, lambda a, b, c: 1.0, lambda a, *, b: 1.0])
+def test_evaluation_that_cannot_be_called_is_refused_before_the_first_step(judge):
+    with pytest.raises(TypeError, match=r"neither as eval_fn\(params\) nor as eval_fn\(params, m"):
+        fit(1, eval_fn=judge, batches=[])
+
+
 @pytest.mark.parametrize("kind", ["list", "function"])
 def test_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, device, kind):
     def from_step(start):
@@ -438,6 +475,21 @@ def test_full_disk_is_an_error_and_older_checkpoints_stay(tmp_path, monkeypatch)
     assert fit(6, tmp_path).resumed_from == 4
 
 
+def test_checkpoint_that_fails_in_the_background_is_named(tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    def failing(self):
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device")
+
+    with training.Checkpoints(tmp_path) as saved:
+        saved.save({"w": jnp.ones(3)}, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(ocp.CheckpointManager, "wait_until_finished", failing)
+            with pytest.raises(training.CheckpointError, match=r"before 2 .*No space left"):
+                saved.save({"w": jnp.ones(3)}, 2)
+        assert saved.positions == [1]
+
+
 def test_labels_out_of_range_are_named(tmp_path):
     bad = {**BATCHES[0], "y": BATCHES[0]["y"] + 3}
     with pytest.raises(training.TrainingDiverged) as caught:
@@ -446,6 +498,25 @@ def test_labels_out_of_range_are_named(tmp_path):
     assert "at the first step" in text and "batch y int32[32] lies in 3 to 6" in text
     assert "labels outside" in text
     assert_same(caught.value.state.params, mlp_params())
+    assert [row["step"] for row in caught.value.history] == [1]
+    assert caught.value.checkpoint is None and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["batch", "parameter"])
+def test_a_loss_that_is_nan_from_the_start_says_where_it_comes_from(part):
+    step, params, batches = new_step(), mlp_params(), BATCHES
+    if part == "batch":
+        batches = [{**BATCHES[0], "x": np.where(BATCHES[0]["x"] > 2, np.inf, BATCHES[0]["x"])}]
+        words = r"batch x float\d+\[32, 16\] holds \d+ values that are not finite"
+    else:
+        params["head"]["w"][3, 1] = np.nan
+        words = r"parameter head/w float32\[64, 4\] holds 1 values that are not finite"
+    with pytest.raises(
+        training.TrainingDiverged, match=f"(?s)at the first step.*{words}"
+    ) as caught:
+        training.fit(step, step.init(params), batches, steps=5, progress=False)
+    assert_same(caught.value.state.params, params)
+    assert caught.value.step == 1
 
 
 def test_loss_that_becomes_nan_keeps_the_last_good_state(tmp_path):
@@ -456,7 +527,108 @@ def test_loss_that_becomes_nan_keeps_the_last_good_state(tmp_path):
     assert "batch x float32[32, 16] holds 512 values" in str(caught.value)
     with training.Checkpoints(tmp_path) as saved:
         found = saved.restore(new_step().init(mlp_params()))
+        assert caught.value.checkpoint == saved.newest == tmp_path / str(found.position)
     assert_same(found.state.params, caught.value.state.params)
+
+
+def test_a_run_that_diverges_tells_what_it_did(tmp_path):
+    bad = {**BATCHES[0], "x": BATCHES[0]["x"] * np.float32(np.nan)}
+    with pytest.raises(training.TrainingDiverged) as caught:
+        fit(50, batches=[*BATCHES, *[bad] * 10], patience=3, eval_every=4, eval_fn=lambda p: 2.0)
+    found, good = caught.value, fit(6)
+    assert [row["step"] for row in found.history] == list(range(1, 10))
+    assert found.history[:6] == good.history
+    assert [row["skipped"] for row in found.history[6:]] == [1, 1, 1]
+    assert [row["step"] for row in found.evaluations] == [4, 8]
+    assert found.checkpoint is None
+
+
+def test_a_run_that_diverges_on_a_full_disk_says_both(tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    bad = {**BATCHES[0], "x": BATCHES[0]["x"] * np.float32(np.nan)}
+    save = ocp.CheckpointManager.save
+
+    def full(self, position, **options):
+        if position > 8:
+            raise OSError(28, "No space left on device")
+        return save(self, position, **options)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    with pytest.raises(training.TrainingDiverged, match=r"(?s)batch x.*No space left") as caught:
+        fit(50, tmp_path, batches=[*BATCHES, *[bad] * 10], patience=3, checkpoint_every=4,
+            eval_every=100)  # fmt: skip
+    assert caught.value.checkpoint == tmp_path / "8"
+    assert_same(caught.value.state.params, fit(6).state.params)
+
+
+def by_weight(params, batch):
+    """Its gradient is the batch's weight of each example; nothing else moves the loss."""
+    return (params["w"] * batch["weight"]).mean() + batch["offset"]
+
+
+def weighted(*weights, offset=lambda number: 1.0) -> list[dict]:
+    return [{"weight": np.full(4, weight, np.float32), "offset": np.float32(offset(number))}
+            for number, weight in enumerate(weights)]  # fmt: skip
+
+
+def fit_weighted(batches, loss=by_weight):
+    step = training.train_step(loss, optax.sgd(0.1))
+    return training.fit(step, step.init({"w": np.ones(4, np.float32)}), iter(batches),
+                        steps=len(batches), progress=False)  # fmt: skip
+
+
+def test_gradients_that_stay_zero_are_told_once(device):
+    with pytest.warns(training.ZeroGradientWarning) as caught:
+        result = fit_weighted(weighted(1, *[0] * 30, 1, *[0] * 30))
+    assert result.steps == 62
+    (told,) = caught
+    assert told.filename == __file__  # the caller of fit
+    what, *rest = str(told.message).splitlines()
+    assert what == "no gradient in 5 steps in a row: the run learns nothing"
+    assert [line.split(":")[0] for line in rest] == ["  where", "  why", "  do"]
+    assert "steps 2 to 6, loss 1, unchanged" in rest[0]
+    assert "256" in rest[1] and "relu" in rest[1] and "frozen" in rest[1]
+    assert "explain(step, state, batch).hazards" in rest[2] and "full_precision" in rest[2]
+
+
+def test_single_steps_without_a_gradient_are_not_told():
+    fit_weighted(weighted(1, 0, 1, 0, 0, 0, 0, 1, 0))
+
+
+def test_a_loss_that_moves_without_a_gradient_is_told_later():
+    batches = weighted(*[0] * 25, offset=lambda number: number % 3)
+    fit_weighted(batches[:19])
+    with pytest.warns(training.ZeroGradientWarning, match="in 20 steps in a row"):
+        fit_weighted(batches)
+
+
+def test_a_loss_that_came_down_to_zero_is_not_told():
+    def hinge(params, batch):
+        return jax.nn.relu(batch["offset"] - params["w"]).mean()
+
+    batches = weighted(*[0] * 60, offset=lambda number: 1.2)
+    assert fit_weighted(batches, hinge).history[-1]["loss"] == 0
+    with pytest.warns(training.ZeroGradientWarning, match="loss 0, unchanged"):
+        fit_weighted(batches, lambda params, batch: (params["w"] * 0).mean())
+
+
+def test_a_norm_that_overflows_in_fp16_is_told():
+    """Values of thousands: their squares are infinite, so the norm's output and gradient are 0."""
+
+    def norm_loss(params, batch):
+        hidden = batch["x"] @ params["encoder"]["w"] * 3000
+        hidden = hidden * jax.lax.rsqrt(jnp.mean(hidden**2, -1, keepdims=True) + 1e-3)
+        return jnp.mean((hidden @ params["head"]["w"] - 1) ** 2)
+
+    def run_of(loss):
+        step = training.train_step(loss, optax.adam(1e-2))
+        return training.fit(step, step.init(mlp_params()), BATCHES[:1], steps=6, progress=False)
+
+    with jax.default_device(ANE):
+        with pytest.warns(training.ZeroGradientWarning):
+            run_of(norm_loss)
+        assert run_of(jax_ane.full_precision(norm_loss)).history[-1]["grad_norm"] > 0
 
 
 @pytest.mark.parametrize("batches", [[], iter([]), lambda start: iter([])],
@@ -464,6 +636,57 @@ def test_loss_that_becomes_nan_keeps_the_last_good_state(tmp_path):
 def test_no_batches_is_an_error(batches):
     with pytest.raises(ValueError, match="no batches"):
         fit(3, batches=batches)
+
+
+def breaking_data(start):
+    yield from BATCHES
+    raise OSError("the data set's disk went away")
+
+
+def breaking_callback(number, metrics, state):
+    if number == 6:
+        raise RuntimeError("the callback broke")
+
+
+def breaking_evaluation(params):
+    raise RuntimeError("the evaluation broke")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batches": [*BATCHES, batch_of(7)]}, r"x is float32\[7, 16\] and was float32\[32, 16\]"),
+        ({"batches": [*BATCHES, {**BATCHES[0], "z": BATCHES[0]["x"]}]}, "other leaves"),
+        ({"batches": [*BATCHES, batch_of(0)]}, "is empty"),
+        ({"batches": breaking_data}, "disk went away"),
+        ({"callbacks": [breaking_callback]}, "the callback broke"),
+        ({"eval_fn": breaking_evaluation, "eval_every": 6}, "the evaluation broke"),
+    ],
+    ids=["shape", "leaves", "empty", "data", "callback", "evaluation"],
+)
+def test_an_error_in_mid_run_keeps_the_last_good_state(tmp_path, options, words):
+    with pytest.raises((ValueError, OSError, RuntimeError), match=words) as caught:
+        fit(20, tmp_path, **options)
+    assert caught.value.__notes__ == [f"the state after step 6 is in {tmp_path / '6'}"]
+    resumed, whole = fit(9, tmp_path), fit(9)
+    assert resumed.resumed_from == 6
+    assert_same(resumed.state, whole.state)
+
+
+def test_an_error_in_mid_run_is_not_hidden_by_a_full_disk(tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    with pytest.raises(OSError, match="disk went away") as caught:
+        fit(20, tmp_path, batches=breaking_data)
+    (note,) = caught.value.__notes__
+    assert "step 6 cannot be saved" in note and "No space left on device" in note
+    with pytest.raises(OSError, match="disk went away") as caught:
+        fit(20, batches=breaking_data)
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_one_batch_is_enough_and_an_iterator_ends():

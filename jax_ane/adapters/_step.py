@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jax_ane._tree_paths import Freeze, path_of, trained
@@ -64,6 +66,22 @@ class ModelStep:
     def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Any]:
         """Takes a step; as a `TrainStep`."""
         return self.step(state, batch)
+
+    def model(self, state: TrainState) -> Any:
+        """Returns a model with a state's parameters and the rest of its values."""
+        raise NotImplementedError
+
+    def eval_fn(self, fn: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+        """Returns an `eval_fn` for `training.fit` that calls `fn` with the model as it is then.
+
+        Args:
+            fn: `fn(model)` returns a loss, or a dict of numbers with `"loss"`. It decides whether
+                the model behaves as in training (an NNX model's `model.eval()`).
+        """
+        start = jnp.int32(0)
+        return lambda params, model_state: fn(
+            self.model(TrainState(params, None, start, None, model_state))
+        )
 
 
 def loss_and_aux(out: Any) -> tuple[Any, Any]:

@@ -25,6 +25,7 @@ from jax_ane.compiler import (
     recompute,
     residuals,
     roots,
+    sharding,
     strictness,
     worth,
 )
@@ -71,7 +72,7 @@ def compile(
 
     Args:
         program: a StableHLO portable artifact, MLIR bytecode or text.
-        num_devices: over how many devices one call runs.
+        num_devices: over how many devices one call runs, if more than the module says.
         load: load the ANE programs; False only analyses (for reports).
         module: the program, where the caller has parsed it already; it is changed.
 
@@ -84,11 +85,17 @@ def compile(
     start = time.perf_counter()
     module = module or frontend.parse(program)
     settings = Settings.current(internals.take_flags(module))
-    planned = _plan(module, settings, num_devices > 1, rewriting=True)
-    if planned is None:
+    is_sharded = max(num_devices, sharding.partitions(module)) > 1
+    planned = None
+    # What cannot be had in full is tried with less, on the program as it was.
+    for rewriting, localising in ((True, True), (False, True), (False, False)):
+        if not is_sharded and not localising:
+            break
+        planned = _plan(module, settings, is_sharded, rewriting, localising)
+        if planned is not None:
+            break
         module = frontend.parse(program)
         internals.take_flags(module)
-        planned = _plan(module, settings, num_devices > 1, rewriting=False)
     assert planned is not None
     plans, built = planned
     result = placement.describe(plans, built, settings, for_report=not load)
@@ -111,19 +118,28 @@ def compile(
 
 
 def _plan(
-    module: ir.Module, settings: Settings, is_sharded: bool, rewriting: bool
+    module: ir.Module, settings: Settings, is_sharded: bool, rewriting: bool, localising: bool
 ) -> tuple[list[partition.Plan], list[dict[int, AneProgram]]] | None:
     """Returns each block's plan and programs.
 
-    None where an op that was rewritten for the ANE is on the host after all: its float32 results
-    would be others than XLA:CPU's.
+    None where an op that was rewritten for the ANE is on the host after all (its float32 results
+    would be others than XLA:CPU's), or where a module was partitioned for nothing.
     """
     frontend.normalise(module)
+    may_use_ane = settings.placement != "host"
+    is_localised = is_sharded and localising and may_use_ane and sharding.localise(module)
     blocks = frontend.code_blocks(module)
-    rewriting &= not is_sharded and settings.placement != "host"
+    split = [is_sharded and not sharding.is_per_device(b.mlir, module) for b in blocks]
+    rewriting &= may_use_ane
     rules = [r for r in (residuals, roots) if rewriting and r.NAME not in settings.disabled_passes]
-    changed = [[op for rule in rules for op in rule.rewrite(b, settings.chip)] for b in blocks]
-    plans = [partition.plan_block(b, settings.placement, settings.chip, is_sharded) for b in blocks]
+    changed = [
+        [] if s else [op for rule in rules for op in rule.rewrite(b, settings.chip)]
+        for b, s in zip(blocks, split, strict=True)
+    ]
+    plans = [
+        partition.plan_block(b, settings.placement, settings.chip, s)
+        for b, s in zip(blocks, split, strict=True)
+    ]
     if settings.placement == "auto" and recompute.NAME not in settings.disabled_passes:
         _recompute(plans, settings.chip)
     built = [_build_programs(plan, settings) for plan in plans]
@@ -132,6 +148,8 @@ def _plan(
     for plan, ops in zip(plans, changed, strict=True):
         if any(op.index not in plan.cluster_of for op in ops):
             return None
+    if is_localised and not any(built):
+        return None
     return plans, built
 
 

@@ -43,7 +43,12 @@ NOT_BETWEEN = Reason(
 )
 FREE = Reason("constant", "a constant, copied to wherever it is used")
 FOLLOWS = Reason("barrier", "an identity, in the hands of a reader that is on the host")
-SHARDED = Reason("sharded", "programs over several devices run on the host for now")
+SHARDED = Reason(
+    "sharded",
+    "it is left to XLA to split this program over several devices, and then it runs on the host",
+    "say in jax.shard_map what each device does",
+)
+PER_DEVICE = Reason("per-device", "what each device does: its operations are placed one by one")
 
 
 @dataclasses.dataclass(eq=False)
@@ -79,12 +84,14 @@ def plan_block(block: Block, placement: str, chip: str, sharded: bool = False) -
         block: the block, as the frontend read it.
         placement: the flag's value: "auto", "ane" or "host".
         chip: the chip's name: an op that it lacks goes to the host alone, not with its cluster.
-        sharded: the program runs on several devices, which keeps it on the host for now.
+        sharded: the block is of whole arrays that XLA splits over several devices, where it would
+            gather what an ANE program reads: all of it stays on the host.
     """
     ops = block.ops
     if placement == "host" or sharded:
         reason = SHARDED if sharded else ASKED_HOST
-        return Plan(block, [], [reason] * len(ops), {}, [0] * len(ops))
+        of_all = [PER_DEVICE if op.name == "sdy.manual_computation" else reason for op in ops]
+        return Plan(block, [], of_all, {}, [0] * len(ops))
     free = _free_ops(ops)
     reasons: list[Reason | None] = [None] * len(ops)
     for op in ops:

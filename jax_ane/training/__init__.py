@@ -19,6 +19,7 @@ from jax_ane.training._checkpoints import Checkpoints as Checkpoints
 from jax_ane.training._checkpoints import CheckpointWarning as CheckpointWarning
 from jax_ane.training._fit import FitResult as FitResult
 from jax_ane.training._fit import TrainingDiverged as TrainingDiverged
+from jax_ane.training._fit import ZeroGradientWarning as ZeroGradientWarning
 from jax_ane.training._fit import fit as fit
 from jax_ane.training._memory import MemoryEstimate as MemoryEstimate
 from jax_ane.training._memory import estimate_memory as estimate_memory

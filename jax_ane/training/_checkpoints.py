@@ -103,6 +103,12 @@ class Checkpoints:
         """The position of the checkpoint with the lowest score, or None."""
         return min(self._scores, key=lambda p: (self._scores[p], p)) if self._scores else None
 
+    @property
+    def newest(self) -> Path | None:
+        """The folder of the newest complete checkpoint, or None."""
+        positions = self.positions
+        return self._folder / str(positions[-1]) if positions else None
+
     def save(
         self,
         state: Any,
@@ -132,8 +138,9 @@ class Checkpoints:
             "notes": notes or {},
         }
         json.dumps(meta)  # a TypeError here names the user's note
-        with _as_error(f"checkpoint {position} in {self._folder} cannot be written"):
+        with _as_error(f"the checkpoint before {position} in {self._folder} was not written"):
             self._manager.wait_until_finished()
+        with _as_error(f"checkpoint {position} in {self._folder} cannot be written"):
             if position in self._manager.all_steps():
                 self._manager.delete(position)
             args = ocp.args.Composite(

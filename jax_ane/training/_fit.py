@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import itertools
 import math
 import os
@@ -15,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jax_ane._errors import AneError
+from jax_ane._errors import AneError, AneWarning, four_parts
 from jax_ane._tree_paths import describe, path_of
-from jax_ane.training._checkpoints import Checkpoints
+from jax_ane.training._checkpoints import CheckpointError, Checkpoints
 from jax_ane.training._step import Metrics, TrainState, TrainStep
 
 Batches = Iterable[Any] | Callable[[int], Iterable[Any]]
+# Steps in a row without a gradient that are worth a word: with the same loss, and with any.
+_FLAT_STEPS, _IDLE_STEPS = 5, 20
 Callback = Callable[[int, dict[str, float], TrainState], object]
 
 
@@ -35,14 +39,33 @@ class TrainingDiverged(AneError):
     """The loss is not finite and does not come back.
 
     Attributes:
-        state: the last state; steps that were not finite were left out of it.
-        step: steps taken.
+        state: the last good state: steps that were not finite were left out of it.
+        step: steps taken, those that were left out included.
+        history: one dict a step of this call, as in `FitResult`.
+        evaluations: one dict an evaluation, as in `FitResult`.
+        checkpoint: the folder of the newest complete checkpoint, which holds `state` unless the run
+            gave up at its first step; None without a checkpoint folder, or when there is none.
     """
 
-    def __init__(self, message: str, state: TrainState, step: int) -> None:
+    def __init__(
+        self,
+        message: str,
+        state: TrainState,
+        step: int,
+        history: Sequence[dict[str, float]] = (),
+        evaluations: Sequence[dict[str, float]] = (),
+        checkpoint: Path | None = None,
+    ) -> None:
         super().__init__(message)
         self.state = state
         self.step = step
+        self.history = list(history)
+        self.evaluations = list(evaluations)
+        self.checkpoint = checkpoint
+
+
+class ZeroGradientWarning(AneWarning):
+    """Every gradient of several steps in a row is zero: the run learns nothing."""
 
 
 @dataclasses.dataclass
@@ -96,7 +119,7 @@ def fit(
     batches: Batches,
     *,
     steps: int,
-    eval_fn: Callable[[Any], Any] | None = None,
+    eval_fn: Callable[..., Any] | None = None,
     eval_every: int | None = None,
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = 100,
@@ -110,17 +133,21 @@ def fit(
 
     With a checkpoint folder the run goes on where it stood: state and position in the data are
     restored, and what follows is bit for bit what an uninterrupted run does. SIGINT and SIGTERM
-    end it after the step at hand, with a checkpoint. Killed at any moment it loses what came after
-    the last checkpoint.
+    end it after the step at hand, with a checkpoint, and so do errors in data, evaluation and
+    callbacks. Killed at any moment it loses what came after the last checkpoint.
 
     Args:
         step: from `train_step`.
         state: from `step.init`; its memory is taken over.
         batches: what gives batches: an iterable that is gone through again when it ends (an
             iterator only once), or a function of a step number that returns an iterable from that
-            step on (how a large data set is resumed without reading up to the place).
+            step on (how a large data set is resumed without reading up to the place). Labels and
+            ids that are out of range may be no error; `jax_ane.data.checked` finds them.
         steps: of the whole run, those before a resumption included.
-        eval_fn: `eval_fn(params)` returns a loss, or a dict of numbers with `"loss"`.
+        eval_fn: `eval_fn(params)`, or `eval_fn(params, model_state)` for a model with statistics
+            of batches or random streams, returns a loss, or a dict of numbers with `"loss"`. It
+            gets `model_state` (None where the step has none) if it has two positional parameters
+            without defaults. A Flax model's is `step.eval_fn(fn)` of the adapters.
         eval_every: steps between evaluations; None means 10 in the run. The last step has one.
         checkpoint_dir: folder of checkpoints, or None.
         checkpoint_every: steps between checkpoints. The last step has one.
@@ -135,11 +162,16 @@ def fit(
     Returns:
         The last state and the run's history.
 
+    Warns:
+        ZeroGradientWarning: all gradients are 0, in 5 steps in a row whose loss does not change or
+            in 20 of any loss; once a run, and not of a loss that came down to 0.
+
     Raises:
         TrainingDiverged: the loss is not finite; the message says what the inputs look like.
         CheckpointError: a checkpoint cannot be written; older ones are intact.
         CheckpointMismatchError: the folder holds checkpoints of another model.
         ValueError: there are no batches, or a number cannot work.
+        TypeError: `eval_fn` can be called neither with one argument nor with two.
         KeyboardInterrupt: after a SIGINT, when the checkpoint is written.
 
     Example:
@@ -175,7 +207,7 @@ class _Run:
         step: TrainStep,
         state: TrainState,
         saved: Checkpoints | None,
-        eval_fn: Callable[[Any], Any] | None,
+        eval_fn: Callable[..., Any] | None,
         eval_every: int,
         patience: int,
     ) -> None:
@@ -183,6 +215,7 @@ class _Run:
         self.state = state
         self.saved = saved
         self.eval_fn = eval_fn
+        self.eval_takes_state = eval_fn is not None and _takes_model_state(eval_fn)
         self.eval_every = eval_every
         self.patience = patience
         self.taken = 0
@@ -191,6 +224,9 @@ class _Run:
         self.evaluations: list[dict[str, float]] = []
         self.saved_at: int | None = None
         self.bad = 0  # steps in a row whose loss was not finite
+        self.flat: list[float] = []  # losses of steps in a row without a gradient
+        self.had_gradient = False
+        self.told_flat = False
 
     def resume(self) -> None:
         """Takes the newest checkpoint."""
@@ -209,8 +245,40 @@ class _Run:
         stop: _Signals,
         bar: Any,
     ) -> FitResult:
-        """Runs the loop."""
+        """Runs the loop to its end; what breaks it off leaves a checkpoint."""
         began = time.perf_counter()
+        try:
+            stopped_by = self._loop(batches, steps, checkpoint_every, callbacks, stop, bar)
+        except (CheckpointError, TrainingDiverged):
+            raise
+        except Exception as error:
+            self._keep(error)
+            raise
+        if self.saved is not None:
+            self.saved.wait()
+        stop.reraise()
+        return FitResult(
+            state=self.state,
+            steps=self.taken,
+            history=self.history,
+            evaluations=self.evaluations,
+            best=self._best(),
+            resumed_from=self.resumed_from,
+            stopped_by=stopped_by,
+            seconds=time.perf_counter() - began,
+            peak_memory_bytes=_peak_memory_bytes(),
+        )
+
+    def _loop(
+        self,
+        batches: Batches,
+        steps: int,
+        checkpoint_every: int,
+        callbacks: Sequence[Callback],
+        stop: _Signals,
+        bar: Any,
+    ) -> str | None:
+        """Takes the steps; returns what ended them early, or None."""
         stopped_by: str | None = None
         data = _stream(batches, self.taken)
         pending: tuple[int, Metrics, Any] | None = None  # measured, and not yet looked at
@@ -242,20 +310,24 @@ class _Run:
         if self.history:
             self._evaluate(bar)
             self._save()
-        if self.saved is not None:
+        return stopped_by
+
+    def _keep(self, error: Exception) -> None:
+        """Saves the state that an error of data, loss, evaluation or callback leaves; notes where.
+
+        Nothing is said where there is nothing to keep: no folder, no step, or the step that broke
+        off had taken the state's memory already.
+        """
+        leaves = [leaf for leaf in jax.tree.leaves(self.state) if isinstance(leaf, jax.Array)]
+        if self.saved is None or not self.taken or any(leaf.is_deleted() for leaf in leaves):
+            return
+        try:
+            self._save()
             self.saved.wait()
-        stop.reraise()
-        return FitResult(
-            state=self.state,
-            steps=self.taken,
-            history=self.history,
-            evaluations=self.evaluations,
-            best=self._best(),
-            resumed_from=self.resumed_from,
-            stopped_by=stopped_by,
-            seconds=time.perf_counter() - began,
-            peak_memory_bytes=_peak_memory_bytes(),
-        )
+        except Exception as second:  # the state may be what the device could not compute
+            error.add_note(f"step {self.taken} cannot be saved: {second}")
+        else:
+            error.add_note(f"the state after step {self.taken} is in {self.saved.newest}")
 
     def _look(self, number: int, metrics: Metrics, batch: Any, bar: Any) -> None:
         """Reads a step's metrics, which waits for it, and judges them."""
@@ -269,9 +341,50 @@ class _Run:
         bar.update(1)
         self.bad = 0 if math.isfinite(row["loss"]) else self.bad + 1
         if self.bad and (number == 1 or self.bad >= self.patience):
-            if number > 1:
-                self._save()
-            raise TrainingDiverged(self._why(row, batch), self.state, self.taken)
+            raise self._diverged(row, batch)
+        self._watch_gradient(row)
+
+    def _watch_gradient(self, row: dict[str, float]) -> None:
+        """Warns, once, of gradients that stay zero."""
+        if row["grad_norm"] != 0:
+            self.flat, self.had_gradient = [], True
+            return
+        self.flat.append(row["loss"])
+        recent = self.flat[-_FLAT_STEPS:]
+        stands = len(recent) == _FLAT_STEPS and min(recent) == max(recent)
+        is_solved = row["loss"] == 0 and self.had_gradient
+        if self.told_flat or is_solved or not (stands or len(self.flat) >= _IDLE_STEPS):
+            return
+        self.told_flat = True
+        count = len(self.flat)
+        loss = f"{row['loss']:.6g}, unchanged" if stands else f"{row['loss']:.6g}"
+        text = four_parts(
+            f"no gradient in {count} steps in a row: the run learns nothing",
+            f"steps {row['step'] - count + 1:g} to {row['step']:g}, loss {loss}, the norm over all "
+            "gradients exactly 0",
+            "often an fp16 overflow inside a norm: from 256 on a value's square is infinite, its "
+            "rsqrt 0, and what is multiplied by it too; else relus that are all negative, a "
+            "stop_gradient or a frozen part between loss and parameters, or a loss that does not "
+            "depend on them",
+            "look at jax_ane.explain(step, state, batch).hazards; wrap the norm in "
+            "jax_ane.full_precision, or scale its input down; compare with "
+            "jax_ane.config(placement='host')",
+        )
+        warnings.warn(text, ZeroGradientWarning, stacklevel=6)
+
+    def _diverged(self, row: dict[str, float], batch: Any) -> TrainingDiverged:
+        """Saves the last good state and returns the error that has it."""
+        why = self._why(row, batch)
+        newest = None
+        if self.saved is not None:
+            try:
+                if row["step"] > 1:
+                    self._save()
+                self.saved.wait()
+            except CheckpointError as error:
+                why += f"\nand {error}"
+            newest = self.saved.newest
+        return TrainingDiverged(why, self.state, self.taken, self.history, self.evaluations, newest)
 
     def _why(self, row: dict[str, float], batch: Any) -> str:
         when = "at the first step" if row["step"] == 1 else f"for {self.bad} steps in a row"
@@ -286,15 +399,17 @@ class _Run:
                     count = int((~np.isfinite(values)).sum())
                     lines.append(f"{label} holds {count} values that are not finite")
         lines.append(
-            "do: look for labels outside the number of classes and inputs that are not finite, "
-            "which make any loss NaN; else clamp=True, a DynamicLossScale, a smaller learning rate"
+            "do: look for labels outside the number of classes (jax_ane.data.checked finds the "
+            "first) and inputs that are not finite, which make any loss NaN; else clamp=True, a "
+            "DynamicLossScale, a smaller learning rate"
         )
         return "\n".join(lines)
 
     def _evaluate(self, bar: Any) -> None:
         if self.eval_fn is None or self._last(self.evaluations) == self.taken:
             return
-        found = self.eval_fn(self.state.params)
+        extra = (self.state.model_state,) if self.eval_takes_state else ()
+        found = self.eval_fn(self.state.params, *extra)
         numbers = found if isinstance(found, dict) else {"loss": found}
         if "loss" not in numbers:
             raise ValueError(f"eval_fn returned {sorted(numbers)}, without a `loss`")
@@ -317,6 +432,26 @@ class _Run:
     def _best(self) -> dict[str, float] | None:
         rows = [row for row in self.evaluations or self.history if math.isfinite(row["loss"])]
         return min(rows, key=lambda row: row["loss"]) if rows else None
+
+
+def _takes_model_state(eval_fn: Callable[..., Any]) -> bool:
+    """Returns whether `eval_fn` is called with parameters and model state, or parameters alone.
+
+    Raises:
+        TypeError: it can be called with neither.
+    """
+    try:
+        signature = inspect.signature(eval_fn)
+    except (TypeError, ValueError):  # some builtins tell nothing
+        return False
+    for count in (1, 2):
+        with contextlib.suppress(TypeError):
+            signature.bind(*[None] * count)
+            return count == 2
+    raise TypeError(
+        f"eval_fn{signature} can be called neither as eval_fn(params) nor as "
+        "eval_fn(params, model_state)"
+    )
 
 
 def _stream(batches: Batches, start: int) -> Iterator[Any]:

@@ -9,6 +9,7 @@ over all parameters (`_adamw.py`), any other optimiser what optax makes of it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -125,7 +126,10 @@ class TrainStep:
         self._fixed_shapes = fixed_shapes
         self._compiled: dict[Any, Any] = {}
         self._first_batch: Any = None
-        self._jitted = jax.jit(self._update, donate_argnums=0)
+        self._jitted = {
+            native: jax.jit(functools.partial(self._update, native=native), donate_argnums=0)
+            for native in (False, True)
+        }
 
     @property
     def compilations(self) -> int:
@@ -198,7 +202,8 @@ class TrainStep:
         Args:
             state, batch: as for a call, or trees of `jax.ShapeDtypeStruct`.
         """
-        return self._jitted.lower(state, batch)
+        # The native update is no program of several devices.
+        return self._jitted[_is_on_one_device(state)].lower(state, batch)
 
     def loss(self, params: Any, model_state: Any, batch: Any) -> _Loss:
         """Returns what the clamped loss function does."""
@@ -229,7 +234,7 @@ class TrainStep:
 
     # ---- The step itself, traced once
 
-    def _update(self, state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+    def _update(self, state: TrainState, batch: Any, native: bool) -> tuple[TrainState, Metrics]:
         mask = trained(state.params, self._freeze)
         params, frozen = split(state.params, mask)
         scale = state.loss_scale
@@ -241,7 +246,7 @@ class TrainStep:
         factor = self._factor(norm, inverse)
         old = params, state.opt_state, state.model_state
         skips = self._skips(state)
-        if self._adamw is not None and self._adamw.fits(params, state.opt_state):
+        if native and self._adamw is not None and self._adamw.fits(params, state.opt_state):
             applies = finite if skips else jnp.bool_(True)
             params, opt_state, nonfinite = self._adamw.update(
                 gradients, jnp.float32(1) if factor is None else factor, applies,
@@ -450,6 +455,11 @@ def _joined(leaf: jax.Array) -> jax.Array:
 
 def _array(leaf: Any) -> Any:
     return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+
+
+def _is_on_one_device(tree: Any) -> bool:
+    shardings = (getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(tree))
+    return all(sharding is None or len(sharding.device_set) == 1 for sharding in shardings)
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
