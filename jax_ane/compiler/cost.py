@@ -10,7 +10,9 @@ another (section 1.2), so its time is a sum over ops:
 
 * `matmul`, `conv`: max(FLOP / rate, weight bytes / weight rate). A product contracting K reaches
   the smaller of the chip's rate and its rate per output-channel group times the groups whose
-  weights fit 64 KiB; a 3x3 convolution its own rate.
+  weights fit 64 KiB; a 3x3 convolution its own rate. A 1x1 convolution has one where chains of them
+  were measured to be faster than a matmul (M4, M6; the chip files say why not elsewhere): less with
+  fewer than 96 channels, and on one engine alone with fewer than 512 pixels (section 4).
 * elementwise ops, reductions, norms: passes of the planar engine over the elements, two ops of one
   operand sharing a task (section 4); that rate is measured on M6 alone.
 * ops that only move data: bytes read and written over the DMA rate. A reshape costs nothing.
@@ -31,6 +33,8 @@ from jax_ane.compiler import mil
 _FP16 = 2  # bytes
 _RESIDENT = 64 * 1024  # bytes of weights that one of the 16 cores holds
 _MOST_GROUPS = 16
+_FULL_CHANNELS = 96  # 1x1 convolutions of fewer are slower: 45 % at 32, 75 % at 64 (M6; section 4)
+_SPLIT_PIXELS = 512  # fewer are not known to be split over two engines (section 4: 16 x 32 is)
 _LAYER_S = 13e-9  # any op, at most (M6; cost-model.md section 1.2)
 # Above so many elements two operands no longer stream side by side (M6; section 4).
 _TWO_STREAMS = 295_000
@@ -83,7 +87,7 @@ def estimate(program: mil.Program, chip: Mapping[str, Any], kept: Collection[int
         kept: positions of inputs that are the same from call to call, as weights are: they are
             converted once, so they cost no copy, and the engine streams them at its weight rate.
     """
-    facts = {name: fact["value"] for name, fact in chip.items() if isinstance(fact, dict)}
+    facts = values_of(chip)
     elements = sum(value.type.size for value in program.outputs)
     elements += sum(v.type.size for i, v in enumerate(program.inputs) if i not in kept)
     weights = {id(program.inputs[i]) for i in kept}
@@ -93,6 +97,43 @@ def estimate(program: mil.Program, chip: Mapping[str, Any], kept: Collection[int
         copies_s=_FP16 * elements / (facts["copy_gb_per_s"] * 1e9),
         engine_s=sum(engine.seconds(op) for op in program.ops),
     )
+
+
+def product_s(facts: Mapping[str, Any], flops: int, rate: float, weights: int) -> float:
+    """Returns the seconds of a product that streams so many elements of weights."""
+    return max(flops / rate, _FP16 * weights / (facts["weight_gb_per_s"] * 1e9))
+
+
+def matmul_rate(facts: Mapping[str, Any], contracted: int) -> float:
+    """Returns the FLOP/s of a matmul that adds up so many terms."""
+    return min(facts["matmul_tflops"] * 1e12, _group_rate(facts, contracted))
+
+
+def values_of(chip: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a chip's facts without their sources."""
+    return {name: fact["value"] for name, fact in chip.items() if isinstance(fact, dict)}
+
+
+def pointwise_rate(facts: Mapping[str, Any], channels: int, pixels: int) -> float | None:
+    """Returns the FLOP/s of a 1x1 convolution; None where a chip has no rate but matmul's."""
+    if facts["conv1x1_tflops"] is None:
+        return None
+    rate = facts["conv1x1_tflops"] * 1e12 * min(1.0, channels / _FULL_CHANNELS)
+    if pixels < _SPLIT_PIXELS:
+        rate /= facts["engines"]
+    return min(rate, _group_rate(facts, channels))
+
+
+def _group_rate(facts: Mapping[str, Any], contracted: int) -> float:
+    """Returns the FLOP/s that the weights of a product that adds up so many terms leave."""
+    fitting = max(_RESIDENT // (_FP16 * contracted), 1)
+    groups = min(_MOST_GROUPS, 2 ** (fitting.bit_length() - 1))
+    return facts["matmul_tflops_per_ocg"] * 1e12 * groups
+
+
+def move_s(facts: Mapping[str, Any], elements: int) -> float:
+    """Returns the seconds that fp16 elements take through the DMA, read and written."""
+    return 2 * _FP16 * elements / (facts["dma_gb_per_s"] * 1e9)
 
 
 class _Engine:
@@ -114,25 +155,19 @@ class _Engine:
         contracted = x.shape[-2 if op.params["transpose_x"] else -1]
         flops = 2 * op.result.type.size * contracted
         weights = sum(value.type.size for value in (x, y) if self._is_weight(value))
-        return self._product(flops, self._rate(contracted), weights)
+        return product_s(self._facts, flops, matmul_rate(self._facts, contracted), weights)
 
     def _conv(self, op: mil.Op) -> float:
         kernel = op.input("weight").shape
         contracted = math.prod(kernel[1:])
         flops = 2 * op.result.type.size * contracted
-        three = tuple(kernel[2:]) == (3, 3)
-        rate = self._facts["conv3x3_tflops"] * 1e12 if three else self._rate(contracted)
-        return self._product(flops, rate, op.input("weight").type.size)
-
-    def _rate(self, contracted: int) -> float:
-        """Returns the FLOP/s of a product that adds up so many terms."""
-        fitting = max(_RESIDENT // (_FP16 * contracted), 1)
-        groups = min(_MOST_GROUPS, 2 ** (fitting.bit_length() - 1))
-        per_group = self._facts["matmul_tflops_per_ocg"]
-        return min(self._facts["matmul_tflops"], per_group * groups) * 1e12
-
-    def _product(self, flops: int, rate: float, weights: int) -> float:
-        return max(flops / rate, _FP16 * weights / (self._facts["weight_gb_per_s"] * 1e9))
+        rate = matmul_rate(self._facts, contracted)
+        if kernel[2:] == (3, 3):
+            rate = self._facts["conv3x3_tflops"] * 1e12
+        elif kernel[2:] == (1, 1):
+            pixels = op.result.shape[0] * math.prod(op.result.shape[2:])
+            rate = pointwise_rate(self._facts, kernel[1], pixels) or rate
+        return product_s(self._facts, flops, rate, op.input("weight").type.size)
 
     def _is_weight(self, value: mil.Value) -> bool:
         while value.op is not None and value.op.opcode in _MOVES:

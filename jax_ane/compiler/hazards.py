@@ -118,7 +118,7 @@ def _sum(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
 
 
 def _accumulator(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
-    x, y = (known[id(op.input(name))] for name in ("x", "y"))
+    x, y = (known[id(value)] for value in intervals.factors(op))
     terms = intervals.contraction(op)
     if not (x.is_bounded and y.is_bounded):
         return
@@ -137,7 +137,7 @@ def _accumulator(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
 
 
 def _dropped_products(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
-    typical = [_typical(op.input(name), known) for name in ("x", "y")]
+    typical = [_typical(value, known) for value in intervals.factors(op)]
     product = math.prod(1.0 if t is None else t for t in typical)
     if product >= SMALL_PRODUCT:
         return
@@ -215,7 +215,7 @@ def _constant(rounded: mil.Rounded, user: mil.Op) -> Hazard:
 _RULES: dict[str, tuple[Callable[[mil.Op, Bounds], Iterator[Hazard]], ...]] = {
     "exp": (_exponential,),
     "log": (_logarithm,),
-    "matmul": (_accumulator, _dropped_products),
+    **dict.fromkeys(("conv", "matmul"), (_accumulator, _dropped_products)),
     "reduce_sum": (_sum,),
     "reduce_sum_square": (_sum,),
 }

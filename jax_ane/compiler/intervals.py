@@ -229,8 +229,8 @@ def _gelu(op: mil.Op, known: Bounds) -> Interval:
     return Interval(-0.2, max(_x(op, known).high, 0.0))
 
 
-def _matmul(op: mil.Op, known: Bounds) -> Interval:
-    x, y = _xy(op, known)
+def _product(op: mil.Op, known: Bounds) -> Interval:
+    x, y = (known[id(value)] for value in factors(op))
     reach = _times(contraction(op), _times(x.magnitude, y.magnitude))
     positive = x.low >= 0 and y.low >= 0
     return Interval(0.0 if positive else -reach, reach)
@@ -241,8 +241,15 @@ def terms_of(op: mil.Op) -> int:
     return op.input("x").type.size // max(op.result.type.size, 1)
 
 
+def factors(op: mil.Op) -> tuple[mil.Value, mil.Value]:
+    """Returns what a matmul or a convolution multiplies."""
+    return op.input("x"), op.input("weight" if op.opcode == "conv" else "y")
+
+
 def contraction(op: mil.Op) -> int:
-    """Returns how many products a matmul adds up."""
+    """Returns how many products a matmul or a convolution adds up."""
+    if op.opcode == "conv":
+        return math.prod(op.input("weight").shape[1:])
     return op.input("x").shape[-2 if op.params.get("transpose_x") else -1]
 
 
@@ -252,10 +259,11 @@ _RULES: dict[str, Rule] = {
     "abs": _abs,
     "add": _add,
     "concat": _concat,
+    "conv": _product,
     "exp": _exp,
     "gelu": _gelu,
     "layer_norm": _layer_norm,
-    "matmul": _matmul,
+    "matmul": _product,
     "maximum": _maximum,
     "minimum": _minimum,
     "mul": _mul,

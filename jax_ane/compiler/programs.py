@@ -141,7 +141,8 @@ class _RefusedRaised(Illegal):
 
 
 def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...]) -> AneProgram:
-    context = lower.Context(_chips.load(settings.chip)["max_axis"]["value"])
+    chip = _chips.load(settings.chip)
+    context = lower.Context(chip["max_axis"]["value"])
     try:
         for value in cluster.inputs:
             context.bind_input(value)
@@ -153,11 +154,11 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
         raise Illegal(Reason("mil", f"has no MIL form: {error}")) from error
     program = context.finish()
     lowered_op_count = _op_count(program)
-    statistics = passes.run(program, disabled_passes, settings.validate_ir)
+    statistics = passes.run(program, disabled_passes, settings.validate_ir, chip)
     barriers.drop(program)
     computed = {i for i, value in enumerate(cluster.inputs) if _is_computed(value)}
     scaled = _scaling(program, computed, settings)
-    if _chips.load(settings.chip)["drops_rounded_scale"]["value"]:
+    if chip["drops_rounded_scale"]["value"]:
         rounding.guard(program)
     mil.verify(program)
     printed = mil_text.to_text(program)
@@ -178,9 +179,7 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
         lowered_op_count=lowered_op_count,
         location=cluster.ops[0].location,
         pass_statistics=statistics,
-        estimate=cost.estimate(
-            program, _chips.load(settings.chip), set(range(len(cluster.inputs))) - computed
-        ),
+        estimate=cost.estimate(program, chip, set(range(len(cluster.inputs))) - computed),
         hazards=hazards.find(program),
         scaling=scaled,
     )

@@ -64,8 +64,6 @@ Passes that were tried or counted, and do not pay. `docs/pass-effects.md` shows 
   softmax, clip or images, it would save results from 2^15 to 65504, one bit (`relu6` of 5.8, 1,024
   times: infinite, for 34,447). The 20 long sums that may overflow are of gradients, which
   `scale_operands` takes back at run time.
-- *A choice of layout*: nothing published tells the layouts of one product apart; the fitted rates
-  of pointwise convolutions and of matmul are the same.
 """
 
 if __name__ == "__main__":
