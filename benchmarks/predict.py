@@ -201,7 +201,7 @@ def predict(name: str, decoder: Decoder, chip: str) -> Prediction:
         calls_ms=1e3 * estimate.call_s,
         copies_ms=1e3 * estimate.copies_s,
         weights_ms=1e3 * 2 * sent / rate,
-        engine_ms=1e3 * estimate.engine_s,
+        engine_ms=1e3 * (estimate.engine_s + estimate.spills_s),
         host_gflop=(placement.total_flops - placement.ane_flops) / 1e9,
         update_gb=_UPDATE_BYTES * decoder.count / 1e9,
         ane_share=placement.ane_flop_fraction,

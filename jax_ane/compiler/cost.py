@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one call of a MIL program would take on a chip: an estimate in three parts.
+"""What one call of a MIL program would take on a chip: an estimate in four parts.
 
-    T = call + bytes across the border / copy rate + engine time
+    T = call + bytes across the border / copy rate + engine time + bytes spilled / DMA rate
 
 The form and the rates of products and convolutions are a fit to published end-to-end times
 (cost-model.md section 2; the chip files hold the numbers, each with its source): off by 1 to 6 % on
@@ -17,8 +17,10 @@ another (section 1.2), so its time is a sum over ops:
   operand sharing a task (section 4); that rate is measured on M6 alone.
 * ops that only move data: bytes read and written over the DMA rate. A reshape costs nothing.
 
+What is spilled, because no tile of it stays on chip, `onchip.py` says.
+
 Not in it: batches of small products, which collapse on some chips (section 4), clocks that sleep
-between calls, tensors too large to stay on chip.
+between calls.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from jax_ane.compiler import mil
+from jax_ane.compiler import mil, onchip
 
 _FP16 = 2  # bytes
 _RESIDENT = 64 * 1024  # bytes of weights that one of the 16 cores holds
@@ -49,30 +51,31 @@ _MOVES = frozenset({"reshape", "transpose", "cast"})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds of one call: of any call at all, of copies at the border, of the engine."""
+    """Seconds of one call: of any call at all, of copies at the border, of the engine's ops, and of
+    what does not stay on chip between them."""
 
     call_s: float = 0.0
     copies_s: float = 0.0
     engine_s: float = 0.0
+    spills_s: float = 0.0
 
     @property
     def total_s(self) -> float:
-        return self.call_s + self.copies_s + self.engine_s
+        return self.call_s + self.copies_s + self.engine_s + self.spills_s
 
     def __add__(self, other: Estimate) -> Estimate:
-        return Estimate(
-            self.call_s + other.call_s,
-            self.copies_s + other.copies_s,
-            self.engine_s + other.engine_s,
-        )
+        mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+        return Estimate(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
     def __mul__(self, calls: int) -> Estimate:
-        return Estimate(self.call_s * calls, self.copies_s * calls, self.engine_s * calls)
+        return Estimate(*(part * calls for part in dataclasses.astuple(self)))
 
     def __str__(self) -> str:
-        parts = (self.total_s, self.call_s, self.copies_s, self.engine_s)
-        total, call, copies, engine = (f"{1e3 * seconds:.2f}" for seconds in parts)
-        return f"{total} ms ({call} call, {copies} copies, {engine} engine)"
+        parts = [("call", self.call_s), ("copies", self.copies_s), ("engine", self.engine_s)]
+        if self.spills_s:
+            parts.append(("spills", self.spills_s))
+        listed = ", ".join(f"{1e3 * seconds:.2f} {name}" for name, seconds in parts)
+        return f"{1e3 * self.total_s:.2f} ms ({listed})"
 
     def to_dict(self) -> dict[str, float]:
         return {**dataclasses.asdict(self), "total_s": self.total_s}
@@ -92,10 +95,12 @@ def estimate(program: mil.Program, chip: Mapping[str, Any], kept: Collection[int
     elements += sum(v.type.size for i, v in enumerate(program.inputs) if i not in kept)
     weights = {id(program.inputs[i]) for i in kept}
     engine = _Engine(facts, weights, program.users())
+    spilled = sum(s.moved_bytes for s in onchip.find(program, facts["on_chip_bytes"]))
     return Estimate(
         call_s=facts["call_ms"] / 1e3,
         copies_s=_FP16 * elements / (facts["copy_gb_per_s"] * 1e9),
         engine_s=sum(engine.seconds(op) for op in program.ops),
+        spills_s=spilled / (facts["dma_gb_per_s"] * 1e9),
     )
 
 

@@ -161,6 +161,7 @@ class Placement:
                     "file": p.location.file,
                     "line": p.location.line,
                     "passes": p.pass_statistics,
+                    "spills": [spill.to_dict() for spill in p.spills],
                     "scaled_inputs": list(p.scaling.inputs),
                     "scaled_outputs": list(p.scaling.outputs),
                 }
@@ -187,9 +188,24 @@ def _program_line(program: AneProgram, calls: int, chip: str) -> str:
         outputs += f"outputs {_positions(program.scaling.outputs)}"
     return (
         f"{program.name}: {program.op_count} MIL ops, {program.flops:,} FLOPs, called {calls}x, "
-        f"from {program.location}\n  estimated {program.estimate} on {chip}\n"
+        f"from {program.location}\n  estimated {program.estimate} on {chip}\n{spills_text(program)}"
         f"  ({inputs})\n  -> ({outputs})"
     )
+
+
+_MOST_SPILLS = 4  # named of a program
+
+
+def spills_text(program: AneProgram) -> str:
+    """Says what does not stay on chip, the largest first; empty where all does."""
+    if not program.spills:
+        return ""
+    ordered = sorted(program.spills, key=lambda spill: -spill.moved_bytes)
+    lines = [f"    {spill}" for spill in ordered[:_MOST_SPILLS]]
+    moved = sum(spill.moved_bytes for spill in ordered) / 2**20
+    what = f"{len(ordered)} value(s)" if len(ordered) > _MOST_SPILLS else "these"
+    head = f"  {moved:.1f} MiB through memory, since no tile on chip serves all that read {what}:"
+    return "\n".join([head, *lines]) + "\n"
 
 
 # Ops that are on the host because the user said so, or that have nothing to compute.

@@ -25,6 +25,7 @@ from jax_ane.compiler import (
     lower,
     mil,
     mil_text,
+    onchip,
     optable,
     passes,
     rounding,
@@ -82,6 +83,7 @@ class AneProgram:
     pass_statistics: dict[str, int]
     estimate: cost.Estimate
     hazards: tuple[hazards.Hazard, ...] = ()
+    spills: tuple[onchip.Spill, ...] = ()
     scaling: scaling.Scaling = scaling.NOTHING
     handle: Any = None  # _native.Program once loaded
 
@@ -181,6 +183,7 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
         pass_statistics=statistics,
         estimate=cost.estimate(program, chip, set(range(len(cluster.inputs))) - computed),
         hazards=hazards.find(program),
+        spills=onchip.find(program, chip["on_chip_bytes"]["value"]),
         scaling=scaled,
     )
 
