@@ -11,7 +11,6 @@ import argparse
 import csv
 import dataclasses
 import json
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -191,16 +190,13 @@ def predict(name: str, decoder: Decoder, chip: str) -> Prediction:
     with jax_ane.config(chip=chip):  # the step itself compiles when it is called; this only plans
         placement = jax_ane.explain(step, state, decoder.batch()).placement
     estimate = placement.estimate
-    inputs = {math.prod(t.shape) for program in placement.programs for t in program.inputs}
-    sent = sum(leaf.size for leaf in jax.tree.leaves(params) if leaf.size in inputs)
-    rate = _chips.load(chip)["copy_gb_per_s"]["value"] * 1e9
     return Prediction(
         name,
         chip,
         calls=sum(placement.calls.values()),
         calls_ms=1e3 * estimate.call_s,
         copies_ms=1e3 * estimate.copies_s,
-        weights_ms=1e3 * 2 * sent / rate,
+        weights_ms=1e3 * estimate.weights_s,
         engine_ms=1e3 * (estimate.engine_s + estimate.spills_s),
         host_gflop=(placement.total_flops - placement.ane_flops) / 1e9,
         update_gb=_UPDATE_BYTES * decoder.count / 1e9,

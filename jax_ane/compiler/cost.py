@@ -20,7 +20,8 @@ another (section 1.2), so its time is a sum over ops:
 What is spilled, because no tile of it stays on chip, `onchip.py` says.
 
 Not in it: batches of small products, which collapse on some chips (section 4), clocks that sleep
-between calls.
+between calls. Nor, of one program, weights that a step updates: `placement.py` adds them, once for
+all programs that read them.
 """
 
 from __future__ import annotations
@@ -51,17 +52,25 @@ _MOVES = frozenset({"reshape", "transpose", "cast"})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds of one call: of any call at all, of copies at the border, of the engine's ops, and of
-    what does not stay on chip between them."""
+    """Seconds of one call.
+
+    Attributes:
+        call_s: of any call at all.
+        copies_s: of copies at the border.
+        engine_s: of the engine's ops.
+        spills_s: of what does not stay on chip between them.
+        weights_s: of weights that are new at each call, on their way to the chip.
+    """
 
     call_s: float = 0.0
     copies_s: float = 0.0
     engine_s: float = 0.0
     spills_s: float = 0.0
+    weights_s: float = 0.0
 
     @property
     def total_s(self) -> float:
-        return self.call_s + self.copies_s + self.engine_s + self.spills_s
+        return sum(dataclasses.astuple(self))
 
     def __add__(self, other: Estimate) -> Estimate:
         mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
@@ -74,6 +83,8 @@ class Estimate:
         parts = [("call", self.call_s), ("copies", self.copies_s), ("engine", self.engine_s)]
         if self.spills_s:
             parts.append(("spills", self.spills_s))
+        if self.weights_s:
+            parts.append(("weights", self.weights_s))
         listed = ", ".join(f"{1e3 * seconds:.2f} {name}" for name, seconds in parts)
         return f"{1e3 * self.total_s:.2f} ms ({listed})"
 
@@ -102,6 +113,11 @@ def estimate(program: mil.Program, chip: Mapping[str, Any], kept: Collection[int
         engine_s=sum(engine.seconds(op) for op in program.ops),
         spills_s=spilled / (facts["dma_gb_per_s"] * 1e9),
     )
+
+
+def upload(elements: int, chip: Mapping[str, Any]) -> Estimate:
+    """Returns what new weights of so many elements take on their way to the chip."""
+    return Estimate(weights_s=_FP16 * elements / (chip["copy_gb_per_s"]["value"] * 1e9))
 
 
 def product_s(facts: Mapping[str, Any], flops: int, rate: float, weights: int) -> float:
