@@ -72,11 +72,19 @@ class Hazard:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Facts:
-    """What is known of a program: values' intervals by id, who reads them, which are outputs."""
+    """What is known of a program, values by id.
+
+    Attributes:
+        known: their intervals.
+        users: who reads them.
+        outputs: which are outputs.
+        under_roots: of which a reciprocal root is taken (`_find_under_roots`).
+    """
 
     known: Bounds
     users: Mapping[int, list[mil.Op]]
     outputs: Collection[int]
+    under_roots: set[int] = dataclasses.field(default_factory=set)
 
     def of(self, value: mil.Value) -> Interval:
         return self.known[id(value)]
@@ -90,6 +98,7 @@ def find(program: mil.Program) -> tuple[Hazard, ...]:
     facts = _Facts(
         intervals.bounds(program), program.users(), {id(value) for value in program.outputs}
     )
+    _find_under_roots(program, facts)
     found: dict[Hazard, None] = {}
     for op in program.ops:
         for rule in _RULES.get(op.opcode, ()):
@@ -142,7 +151,9 @@ def _square(op: mil.Op, facts: _Facts) -> Iterator[Hazard]:
     if op.opcode == "mul" and not intervals.is_square(op):
         return
     magnitude = facts.of(op.input("x")).magnitude
-    if magnitude <= SQUARE_LIMIT or not _becomes_divisor(op, facts):
+    if magnitude <= SQUARE_LIMIT or id(op.result) not in facts.under_roots:
+        return
+    if op.opcode == "reduce_sum_square" and any(_sum(op, facts)):
         return
     unbounded = math.isinf(magnitude)
     reach = "nothing bounds them" if unbounded else f"they may be as large as {magnitude:.4g}"
@@ -156,34 +167,27 @@ def _square(op: mil.Op, facts: _Facts) -> Iterator[Hazard]:
     )  # fmt: skip
 
 
-def _becomes_divisor(square: mil.Op, facts: _Facts) -> bool:
-    """Whether squares end in a reciprocal root, as in norms, over sums, factors and additions.
+def _find_under_roots(program: mil.Program, facts: _Facts) -> None:
+    """Finds the values that end in a reciprocal root, over sums, factors and additions.
 
-    Where the sum on the way is a hazard by itself, that one is enough; a clip on the way leaves no
-    infinity.
+    Where a sum on the way is a hazard by itself, that one is enough; a clip leaves no infinity.
     """
-    if square.opcode == "reduce_sum_square" and any(_sum(square, facts)):
-        return False
-    waiting, seen = [(square.result, False)], set[int]()  # (value, whether a root was taken)
-    while waiting:
-        value, is_root = waiting.pop()
-        for op in facts.readers(value):
-            if id(op) in seen:
-                continue
-            seen.add(id(op))
-            if op.opcode in ("rsqrt", "inverse"):
-                return True
-            if op.opcode == "real_div" and op.inputs["y"] is value:
-                if is_root and op.inputs["x"] is not value:
-                    return True
-                continue
-            if op.opcode == "pow" and facts.of(op.input("y")).high < 0:
-                return True
-            if op.opcode == "reduce_sum" and any(_sum(op, facts)):
-                continue
-            if op.opcode in _CARRY or (op.opcode in ("mul", "real_div") and _scales(op, value)):
-                waiting.append((op.result, is_root or op.opcode == "sqrt"))
-    return False
+    roots: set[int] = set()  # values that end in a division, should they be roots
+    under = facts.under_roots
+    for op in reversed(program.ops):
+        result = id(op.result)
+        for value in op.operands():
+            if op.opcode == "rsqrt" or (op.opcode == "pow" and facts.of(op.input("y")).high < 0):
+                under.add(id(value))
+            elif op.opcode == "inverse" or (op.opcode == "real_div" and op.inputs["y"] is value):
+                roots.add(id(value))
+            elif op.opcode == "sqrt" and result in roots:
+                under.add(id(value))
+            elif op.opcode in _CARRY or (op.opcode in ("mul", "real_div") and _scales(op, value)):
+                if result in under and not (op.opcode == "reduce_sum" and any(_sum(op, facts))):
+                    under.add(id(value))
+                if result in roots:
+                    roots.add(id(value))
 
 
 def _scales(op: mil.Op, value: mil.Value) -> bool:
@@ -312,8 +316,8 @@ def _constant(rounded: mil.Rounded, user: mil.Op) -> Hazard:
 
 # What a square goes through on its way to a root and stays infinite.
 _CARRY = frozenset({
-    "add", "cast", "maximum", "reduce_max", "reduce_mean", "reduce_sum", "relu", "reshape", "sqrt",
-    "sub", "transpose",
+    "add", "cast", "maximum", "reduce_max", "reduce_mean", "reduce_sum", "relu", "reshape", "sub",
+    "transpose",
 })  # fmt: skip
 _RULES: dict[str, tuple[Callable[[mil.Op, _Facts], Iterator[Hazard]], ...]] = {
     "exp": (_exponential,),

@@ -172,7 +172,12 @@ def scaled_by_a_large_gain(x):
     return (h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)) @ W
 
 
-@pytest.mark.parametrize("fn", [l2_norm, root_of_a_power, scaled_by_a_large_gain])
+def one_over_a_root(x):
+    h = x @ W
+    return (h * (1 / (jnp.sqrt(jnp.mean(h * h, -1, keepdims=True)) + 1e-3))) @ W
+
+
+@pytest.mark.parametrize("fn", [l2_norm, root_of_a_power, scaled_by_a_large_gain, one_over_a_root])
 def test_squares_under_a_reciprocal_root_are_found(fn):
     hazard = found(fn, X)["square-overflow"]
     assert hazard.value == pytest.approx(255.9, abs=0.1)
@@ -257,6 +262,10 @@ def test_values_say_what_the_limits_are():
     assert found(exponential, X)["exp-overflow"].value == pytest.approx(11.09, abs=0.01)
     assert found(long_squares, X)["sum-overflow"].value == pytest.approx((65504 / 4096) ** 0.5)
     assert "1.192e-07" in found(small_epsilon, X)["constant-rounded"].text
+
+
+def test_of_a_long_sum_of_squares_the_sum_is_the_hazard():
+    assert set(found(long_squares, X)) == {"sum-overflow"}
 
 
 def test_infinite_masks_are_notes_and_mean_the_same():
