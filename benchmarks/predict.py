@@ -57,10 +57,11 @@ A step is ours: `training.train_step` with clamped activations, a dynamic loss s
 AdamW; one sequence, of 256 tokens where the model's name says no other number. Predicted
 milliseconds are a sum of four parts: `calls` (what any call of a program takes), `copies` (of
 activations and gradients across the programs' borders, with their conversion to fp16), `weights`
-(the same for the weights, which every update changes) and `engine`. The **host's part is left
-out**, because the model has no rate for it: what the host computes is given in GFLOP, beside the
-bytes that AdamW moves at least. So a prediction is of less than a published time counts, and a
-ratio above 1 says that ours would be slower even if the host took no time.
+(the same for the weights, which every update changes) and `engine` (its ops, and what does not stay
+on chip between them). The **host's part is left out**, because the model has no rate for it: what
+the host computes is given in GFLOP, beside the bytes that AdamW moves at least. So a prediction is
+of less than a published time counts, and a ratio above 1 says that ours would be slower even if the
+host took no time.
 
 Published times count, where nothing else is noted, one micro-step of one sequence by the wall:
 engine, copies and their CPU's part (embedding, classifier and its gradient, gradients of norms, all

@@ -71,11 +71,17 @@ def _read(plan: Plan, has_programs_inside: bool) -> set[int]:
 
 
 def _origin(value: Value) -> Value:
-    """Returns what a value is, moved or converted."""
+    """Returns what a value is, moved or converted; what is picked at run time is its own."""
     while (
         value.producer is not None
         and value.producer.operands
+        and value.producer.name not in _PICKS
         and optable.row(value.producer.name).kind is Kind.MOVEMENT
     ):
         value = value.producer.operands[0]
     return value
+
+
+_PICKS = frozenset({
+    "stablehlo.dynamic_slice", "stablehlo.dynamic_update_slice", "stablehlo.gather",
+})  # fmt: skip

@@ -96,6 +96,17 @@ def test_what_only_the_host_reads_is_not_uploaded():
     )
 
 
+def test_rows_picked_of_a_table_are_not_the_table():
+    def step(params, tokens, y):
+        def of(params):
+            return loss(params, params["table"][tokens], y)
+
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(of)(params))
+
+    params = {**PARAMS, "table": np.ones((1000, 64), np.float32)}
+    assert updated(step, params, np.zeros(512, np.int32), Y) == W1.size + W2.size
+
+
 @pytest.mark.parametrize("chip", ["M1", "M4", "M6"])
 def test_the_estimate_has_one_upload_at_the_copy_rate(chip):
     with jax_ane.config(chip=chip, placement="ane"):
