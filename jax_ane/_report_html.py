@@ -11,7 +11,7 @@ import html
 from collections.abc import Iterable
 
 from jax_ane._report_graph import draw
-from jax_ane.compiler.placement import OpRecord, Placement
+from jax_ane.compiler.placement import OpRecord, Placement, spills_text
 
 _STYLE = """<style>
 .jax-ane{font:13px system-ui,sans-serif}
@@ -144,5 +144,5 @@ def _programs(placement: Placement) -> Iterable[str]:
         )
         yield (
             f'<details id="{program.name}"><summary>{html.escape(title)}</summary>'
-            f"<pre>{html.escape(program.text)}</pre></details>"
+            f"<pre>{html.escape(spills_text(program))}{html.escape(program.text)}</pre></details>"
         )

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can go wrong in fp16, as far as a program shows it before it runs.
 
-Each rule looks at one op, its operands' intervals and constants, and knows a remedy. A rule speaks
+Each rule looks at one op, its operands' intervals and constants, some also at what becomes of its
+result, and knows a remedy. A rule speaks
 only where the program's shape gives reason: nothing bounds what an exponential gets, a sum is long
 enough for values of ordinary size to overflow, a constant is not what the user wrote.
 """
@@ -10,17 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jax_ane.compiler import intervals, mil
 from jax_ane.compiler.graph import Location
-from jax_ane.compiler.intervals import Bounds
+from jax_ane.compiler.intervals import Bounds, Interval
 
 FP16_MAX = 65504.0
 EXP_LIMIT = math.log(FP16_MAX)  # 11.09
+SQUARE_LIMIT = math.sqrt(FP16_MAX)  # 255.9
 MAC_LIMIT = 2.0**15  # partial sums are infinite from here on
 MAC_STEP = 2.0**-16  # products are rounded to multiples of it
 # Values of this size are nothing unusual in a network; a sum that overflows on them needs a word.
@@ -68,13 +70,39 @@ class Hazard:
         }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of a program, values by id.
+
+    Attributes:
+        known: their intervals.
+        users: who reads them.
+        outputs: which are outputs.
+        under_roots: of which a reciprocal root is taken (`_find_under_roots`).
+    """
+
+    known: Bounds
+    users: Mapping[int, list[mil.Op]]
+    outputs: Collection[int]
+    under_roots: set[int] = dataclasses.field(default_factory=set)
+
+    def of(self, value: mil.Value) -> Interval:
+        return self.known[id(value)]
+
+    def readers(self, value: mil.Value) -> Sequence[mil.Op]:
+        return self.users.get(id(value), ())
+
+
 def find(program: mil.Program) -> tuple[Hazard, ...]:
     """Returns the hazards of a program, each cause once."""
-    known = intervals.bounds(program)
+    facts = _Facts(
+        intervals.bounds(program), program.users(), {id(value) for value in program.outputs}
+    )
+    _find_under_roots(program, facts)
     found: dict[Hazard, None] = {}
     for op in program.ops:
         for rule in _RULES.get(op.opcode, ()):
-            found.update(dict.fromkeys(rule(op, known)))
+            found.update(dict.fromkeys(rule(op, facts)))
     found.update(dict.fromkeys(_constants(program)))
     return tuple(found)
 
@@ -82,9 +110,9 @@ def find(program: mil.Program) -> tuple[Hazard, ...]:
 # ---------------------------------------------------------------------------- overflow
 
 
-def _exponential(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
-    high = known[id(op.input("x"))].high
-    if high <= EXP_LIMIT:
+def _exponential(op: mil.Op, facts: _Facts) -> Iterator[Hazard]:
+    high = facts.of(op.input("x")).high
+    if high <= EXP_LIMIT or _only_divides(op.result, facts):
         return
     reach = "nothing bounds what it gets" if math.isinf(high) else f"it gets up to {high:.4g}"
     yield Hazard(
@@ -94,9 +122,83 @@ def _exponential(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
     )  # fmt: skip
 
 
-def _sum(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
-    terms, x = intervals.terms_of(op), known[id(op.input("x"))]
-    if known[id(op.result)].magnitude <= FP16_MAX:
+def _only_divides(value: mil.Value, facts: _Facts, is_added_to: bool = False) -> bool:
+    """Whether a value is only added to what is positive, and that only divides bounded numbers.
+
+    So does the exponential in a sigmoid, 1 / (1 + exp(-x)): where it is infinite the quotient is 0,
+    which is what it should be but for less than fp16 can tell from it.
+    """
+    readers = facts.readers(value)
+    if id(value) in facts.outputs or not readers:
+        return False
+    return all(_divides(op, value, facts, is_added_to) for op in readers)
+
+
+def _divides(op: mil.Op, value: mil.Value, facts: _Facts, is_added_to: bool) -> bool:
+    if op.opcode in ("reshape", "transpose", "cast"):
+        return _only_divides(op.result, facts, is_added_to)
+    if op.opcode == "inverse":
+        return is_added_to
+    if op.opcode == "real_div":
+        return is_added_to and op.inputs["x"] is not value and facts.of(op.input("x")).is_bounded
+    if op.opcode != "add" or op.inputs["x"] is op.inputs["y"]:
+        return False
+    other = facts.of(op.input("y" if op.inputs["x"] is value else "x"))
+    return other.is_bounded and other.low >= 0 and _only_divides(op.result, facts, True)
+
+
+def _square(op: mil.Op, facts: _Facts) -> Iterator[Hazard]:
+    if op.opcode == "mul" and not intervals.is_square(op):
+        return
+    magnitude = facts.of(op.input("x")).magnitude
+    if magnitude <= SQUARE_LIMIT or id(op.result) not in facts.under_roots:
+        return
+    if op.opcode == "reduce_sum_square" and any(_sum(op, facts)):
+        return
+    unbounded = math.isinf(magnitude)
+    reach = "nothing bounds them" if unbounded else f"they may be as large as {magnitude:.4g}"
+    yield Hazard(
+        "square-overflow", op.opcode, op.location, SQUARE_LIMIT,
+        f"squares of values above {SQUARE_LIMIT:.1f} are infinite, and {reach}; one over their "
+        f"root is then 0, and so is all that it scales and every gradient through it, without an "
+        f"infinity or a NaN to see",
+        "keep the norm in float32 with jax_ane.full_precision, clip the values to 255, or divide "
+        "them by their largest magnitude first",
+    )  # fmt: skip
+
+
+def _find_under_roots(program: mil.Program, facts: _Facts) -> None:
+    """Finds the values that end in a reciprocal root, over sums, factors and additions.
+
+    Where a sum on the way is a hazard by itself, that one is enough; a clip leaves no infinity.
+    """
+    roots: set[int] = set()  # values that end in a division, should they be roots
+    under = facts.under_roots
+    for op in reversed(program.ops):
+        result = id(op.result)
+        for value in op.operands():
+            if op.opcode == "rsqrt" or (op.opcode == "pow" and facts.of(op.input("y")).high < 0):
+                under.add(id(value))
+            elif op.opcode == "inverse" or (op.opcode == "real_div" and op.inputs["y"] is value):
+                roots.add(id(value))
+            elif op.opcode == "sqrt" and result in roots:
+                under.add(id(value))
+            elif op.opcode in _CARRY or (op.opcode in ("mul", "real_div") and _scales(op, value)):
+                if result in under and not (op.opcode == "reduce_sum" and any(_sum(op, facts))):
+                    under.add(id(value))
+                if result in roots:
+                    roots.add(id(value))
+
+
+def _scales(op: mil.Op, value: mil.Value) -> bool:
+    """Whether an op multiplies or divides a value by a constant."""
+    other = op.input("y" if op.inputs["x"] is value else "x")
+    return other.constant is not None
+
+
+def _sum(op: mil.Op, facts: _Facts) -> Iterator[Hazard]:
+    terms, x = intervals.terms_of(op), facts.of(op.input("x"))
+    if facts.of(op.result).magnitude <= FP16_MAX:
         return
     producer = intervals.base(op.input("x")).op
     squares = op.opcode == "reduce_sum_square" or (
@@ -117,8 +219,8 @@ def _sum(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
     )  # fmt: skip
 
 
-def _accumulator(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
-    x, y = (known[id(op.input(name))] for name in ("x", "y"))
+def _accumulator(op: mil.Op, facts: _Facts) -> Iterator[Hazard]:
+    x, y = (facts.of(value) for value in intervals.factors(op))
     terms = intervals.contraction(op)
     if not (x.is_bounded and y.is_bounded):
         return
@@ -136,8 +238,8 @@ def _accumulator(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
 # ---------------------------------------------------------------------------- underflow
 
 
-def _dropped_products(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
-    typical = [_typical(op.input(name), known) for name in ("x", "y")]
+def _dropped_products(op: mil.Op, facts: _Facts) -> Iterator[Hazard]:
+    typical = [_typical(value, facts.known) for value in intervals.factors(op)]
     product = math.prod(1.0 if t is None else t for t in typical)
     if product >= SMALL_PRODUCT:
         return
@@ -167,8 +269,8 @@ def _typical(value: mil.Value, known: Bounds) -> float | None:
     return magnitude if 0 < magnitude < SMALL_PRODUCT else None
 
 
-def _logarithm(op: mil.Op, known: Bounds) -> Iterator[Hazard]:
-    x = known[id(op.input("x"))]
+def _logarithm(op: mil.Op, facts: _Facts) -> Iterator[Hazard]:
+    x = facts.of(op.input("x"))
     producer = intervals.base(op.input("x")).op
     if x.low > 0 or x.high > 1 or producer is None:
         return
@@ -212,10 +314,16 @@ def _constant(rounded: mil.Rounded, user: mil.Op) -> Hazard:
     )  # fmt: skip
 
 
-_RULES: dict[str, tuple[Callable[[mil.Op, Bounds], Iterator[Hazard]], ...]] = {
+# What a square goes through on its way to a root and stays infinite.
+_CARRY = frozenset({
+    "add", "cast", "maximum", "reduce_max", "reduce_mean", "reduce_sum", "relu", "reshape", "sub",
+    "transpose",
+})  # fmt: skip
+_RULES: dict[str, tuple[Callable[[mil.Op, _Facts], Iterator[Hazard]], ...]] = {
     "exp": (_exponential,),
     "log": (_logarithm,),
-    "matmul": (_accumulator, _dropped_products),
+    **dict.fromkeys(("conv", "matmul"), (_accumulator, _dropped_products)),
     "reduce_sum": (_sum,),
-    "reduce_sum_square": (_sum,),
+    "reduce_sum_square": (_sum, _square),
+    **dict.fromkeys(("mul", "square"), (_square,)),
 }

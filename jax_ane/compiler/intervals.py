@@ -153,12 +153,29 @@ def _square(op: mil.Op, known: Bounds) -> Interval:
 
 def _div(op: mil.Op, known: Bounds) -> Interval:
     x, y = _xy(op, known)
+    if _is_largest_of(op.input("y"), base(op.input("x")), known):
+        return Interval(-1, 1)
     if y.low <= 0 <= y.high:
         same_sign = x.low >= 0 and y.low >= 0
         return Interval(0, math.inf) if same_sign else ANYTHING
     ends = [a / b for a in (x.low, x.high) for b in (y.low, y.high) if math.isfinite(b)]
     ends += [0.0] if not y.is_bounded else []
     return Interval(min(ends), max(ends)) if ends else ANYTHING
+
+
+def _is_largest_of(value: mil.Value, x: mil.Value, known: Bounds) -> bool:
+    """Whether `value` is at least the largest magnitude of x, as one divides by it."""
+    op = base(value).op
+    while op is not None and op.opcode in ("add", "maximum"):
+        sides = [op.input("x"), op.input("y")]
+        least = [s for s in sides if s.constant is not None]
+        if len(least) != 1 or (op.opcode == "add" and known[id(least[0])].low < 0):
+            return False
+        op = base(next(s for s in sides if s.constant is None)).op
+    if op is None or op.opcode != "reduce_max":
+        return False
+    magnitude = base(op.input("x")).op
+    return magnitude is not None and magnitude.opcode == "abs" and base(magnitude.input("x")) is x
 
 
 def _maximum(op: mil.Op, known: Bounds) -> Interval:
@@ -169,6 +186,12 @@ def _maximum(op: mil.Op, known: Bounds) -> Interval:
 def _minimum(op: mil.Op, known: Bounds) -> Interval:
     x, y = _xy(op, known)
     return Interval(min(x.low, y.low), min(x.high, y.high))
+
+
+def _clip(op: mil.Op, known: Bounds) -> Interval:
+    x = _x(op, known)
+    low, high = float(op.params["alpha"]), float(op.params["beta"])
+    return Interval(min(max(x.low, low), high), min(max(x.high, low), high))
 
 
 def _exp(op: mil.Op, known: Bounds) -> Interval:
@@ -229,8 +252,8 @@ def _gelu(op: mil.Op, known: Bounds) -> Interval:
     return Interval(-0.2, max(_x(op, known).high, 0.0))
 
 
-def _matmul(op: mil.Op, known: Bounds) -> Interval:
-    x, y = _xy(op, known)
+def _product(op: mil.Op, known: Bounds) -> Interval:
+    x, y = (known[id(value)] for value in factors(op))
     reach = _times(contraction(op), _times(x.magnitude, y.magnitude))
     positive = x.low >= 0 and y.low >= 0
     return Interval(0.0 if positive else -reach, reach)
@@ -241,8 +264,15 @@ def terms_of(op: mil.Op) -> int:
     return op.input("x").type.size // max(op.result.type.size, 1)
 
 
+def factors(op: mil.Op) -> tuple[mil.Value, mil.Value]:
+    """Returns what a matmul or a convolution multiplies."""
+    return op.input("x"), op.input("weight" if op.opcode == "conv" else "y")
+
+
 def contraction(op: mil.Op) -> int:
-    """Returns how many products a matmul adds up."""
+    """Returns how many products a matmul or a convolution adds up."""
+    if op.opcode == "conv":
+        return math.prod(op.input("weight").shape[1:])
     return op.input("x").shape[-2 if op.params.get("transpose_x") else -1]
 
 
@@ -251,11 +281,13 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("reduce_max", "reduce_mean", "reduce_min", "floor", "ceil"), _moved),
     "abs": _abs,
     "add": _add,
+    "clip": _clip,
     "concat": _concat,
+    "conv": _product,
     "exp": _exp,
     "gelu": _gelu,
     "layer_norm": _layer_norm,
-    "matmul": _matmul,
+    "matmul": _product,
     "maximum": _maximum,
     "minimum": _minimum,
     "mul": _mul,

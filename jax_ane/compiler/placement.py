@@ -8,7 +8,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jax_ane.compiler import cost, dataflow, flops
+from jax_ane import _chips
+from jax_ane.compiler import cost, dataflow, flops, uploads
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location
 from jax_ane.compiler.hazards import Hazard
@@ -62,6 +63,7 @@ class Placement:
     numerics: str
     parts: list[dataflow.Part] = dataclasses.field(default_factory=list)  # for reports
     compile_seconds: float = 0.0
+    updated_elements: int = 0  # of weights that the program changes, so that each call brings new
 
     @property
     def ane_flops(self) -> int:
@@ -78,11 +80,12 @@ class Placement:
 
     @property
     def estimate(self) -> cost.Estimate:
-        """What the programs' calls take on the chip together, each loop's body once."""
-        return sum(
-            (program.estimate * self.calls[program.name] for program in self.programs),
-            cost.Estimate(),
-        )
+        """What the programs' calls take on the chip together, each loop's body once.
+
+        With one upload of each weight that the program updates.
+        """
+        weights = cost.upload(self.updated_elements, _chips.load(self.chip))
+        return sum((p.estimate * self.calls[p.name] for p in self.programs), weights)
 
     @property
     def hazards(self) -> list[Hazard]:
@@ -95,6 +98,7 @@ class Placement:
             f"ANE {100 * self.ane_flop_fraction:.2f} % of {self.total_flops:,} FLOPs in "
             f"{len(self.programs)} program(s), chip {self.chip}, {self.numerics} numerics",
             *([f"estimated {self.estimate} on {self.chip}"] if self.programs else []),
+            *self._updates(),
             "",
             f"{'place':5} {'count':>5} {'FLOPs':>14}  {'op':24} {'where':44} why",
         ]
@@ -110,6 +114,12 @@ class Placement:
             if mil:
                 lines.append(program.text)
         return "\n".join(lines) + "\n"
+
+    def _updates(self) -> list[str]:
+        if not self.updated_elements:
+            return []
+        moved = f"{self.updated_elements:,} weights that the program updates"
+        return [f"with one upload a call of {moved}"]
 
     def _rows(self) -> list[str]:
         groups: dict[tuple[str, ...], list[OpRecord]] = collections.defaultdict(list)
@@ -145,6 +155,7 @@ class Placement:
             "total_flops": self.total_flops,
             "compile_seconds": self.compile_seconds,
             "estimate": self.estimate.to_dict(),
+            "updated_elements": self.updated_elements,
             "ops": [op.to_dict() for op in self.ops],
             "hazards": [hazard.to_dict() for hazard in self.hazards],
             "parts": [part.to_dict() for part in self.parts],
@@ -161,6 +172,7 @@ class Placement:
                     "file": p.location.file,
                     "line": p.location.line,
                     "passes": p.pass_statistics,
+                    "spills": [spill.to_dict() for spill in p.spills],
                     "scaled_inputs": list(p.scaling.inputs),
                     "scaled_outputs": list(p.scaling.outputs),
                 }
@@ -187,9 +199,24 @@ def _program_line(program: AneProgram, calls: int, chip: str) -> str:
         outputs += f"outputs {_positions(program.scaling.outputs)}"
     return (
         f"{program.name}: {program.op_count} MIL ops, {program.flops:,} FLOPs, called {calls}x, "
-        f"from {program.location}\n  estimated {program.estimate} on {chip}\n"
+        f"from {program.location}\n  estimated {program.estimate} on {chip}\n{spills_text(program)}"
         f"  ({inputs})\n  -> ({outputs})"
     )
+
+
+_MOST_SPILLS = 4  # named of a program
+
+
+def spills_text(program: AneProgram) -> str:
+    """Says what does not stay on chip, the largest first; empty where all does."""
+    if not program.spills:
+        return ""
+    ordered = sorted(program.spills, key=lambda spill: -spill.moved_bytes)
+    lines = [f"    {spill}" for spill in ordered[:_MOST_SPILLS]]
+    moved = sum(spill.moved_bytes for spill in ordered) / 2**20
+    what = f"{len(ordered)} value(s)" if len(ordered) > _MOST_SPILLS else "these"
+    head = f"  {moved:.1f} MiB through memory, since no tile on chip serves all that read {what}:"
+    return "\n".join([head, *lines]) + "\n"
 
 
 # Ops that are on the host because the user said so, or that have nothing to compute.
@@ -240,6 +267,12 @@ def describe(
                     is_refused=wanted and program is None and reason not in _NOT_REFUSED,
                 )
             )
-    parts = dataflow.parts(plans, built) if for_report else []
-    programs = list(unique.values())
-    return Placement(records, programs, dict(calls), settings.chip, settings.numerics, parts)
+    return Placement(
+        records,
+        list(unique.values()),
+        dict(calls),
+        settings.chip,
+        settings.numerics,
+        dataflow.parts(plans, built) if for_report else [],
+        updated_elements=sum(value.tensor.size for value in uploads.updated(plans)),
+    )

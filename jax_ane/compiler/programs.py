@@ -25,6 +25,7 @@ from jax_ane.compiler import (
     lower,
     mil,
     mil_text,
+    onchip,
     optable,
     passes,
     recompute,
@@ -83,6 +84,7 @@ class AneProgram:
     pass_statistics: dict[str, int]
     estimate: cost.Estimate
     hazards: tuple[hazards.Hazard, ...] = ()
+    spills: tuple[onchip.Spill, ...] = ()
     scaling: scaling.Scaling = scaling.NOTHING
     handle: Any = None  # _native.Program once loaded
 
@@ -147,7 +149,8 @@ class _RefusedRaised(Illegal):
 
 
 def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...]) -> AneProgram:
-    context = lower.Context(_chips.load(settings.chip)["max_axis"]["value"])
+    chip = _chips.load(settings.chip)
+    context = lower.Context(chip["max_axis"]["value"])
     try:
         for value in cluster.inputs:
             context.bind_input(value)
@@ -159,13 +162,13 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
         raise Illegal(Reason("mil", f"has no MIL form: {error}")) from error
     program = context.finish()
     lowered_op_count = _op_count(program)
-    statistics = passes.run(program, disabled_passes, settings.validate_ir)
+    statistics = passes.run(program, disabled_passes, settings.validate_ir, chip)
     if cluster.again:
         statistics[recompute.NAME] = len(cluster.again)
     barriers.drop(program)
     computed = {i for i, value in enumerate(cluster.inputs) if _is_computed(value)}
     scaled = _scaling(program, computed, settings)
-    if _chips.load(settings.chip)["drops_rounded_scale"]["value"]:
+    if chip["drops_rounded_scale"]["value"]:
         rounding.guard(program)
     mil.verify(program)
     printed = mil_text.to_text(program)
@@ -186,10 +189,9 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
         lowered_op_count=lowered_op_count,
         location=cluster.ops[0].location,
         pass_statistics=statistics,
-        estimate=cost.estimate(
-            program, _chips.load(settings.chip), set(range(len(cluster.inputs))) - computed
-        ),
+        estimate=cost.estimate(program, chip, set(range(len(cluster.inputs))) - computed),
         hazards=hazards.find(program),
+        spills=onchip.find(program, chip["on_chip_bytes"]["value"]),
         scaling=scaled,
     )
 

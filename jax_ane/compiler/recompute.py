@@ -43,7 +43,7 @@ def apply(plans: Sequence[Plan], chip: Mapping[str, Any]) -> None:
         plans: of all blocks of a program, as planned.
         chip: the chip's file.
     """
-    facts = cost.facts_of(chip)
+    facts = cost.values_of(chip)
     work = {id(c): sum(map(flops.count, c.ops)) for plan in plans for c in plan.clusters}
     total = sum(work.values())
     for plan in plans:
@@ -135,14 +135,14 @@ class _Reader:
         return self._copy(leaf) * (2 if is_new else 1)
 
     def _copy(self, value: Value) -> float:
-        return cost.copy_s(value.tensor.size, self._facts)
+        return cost.copy_s(self._facts, value.tensor.size)
 
     def _seconds(self, op: Op) -> float:
         if op.name in _FREE:
             return 0.0
         if op.name in _DMA:
-            return cost.moved_s(2 * op.type.size, self._facts)
-        return cost.planar_s(op.type.size, self._facts)
+            return cost.move_s(self._facts, op.type.size)
+        return cost.planar_s(self._facts, op.type.size)
 
 
 def _connect_outputs(plan: Plan) -> None:

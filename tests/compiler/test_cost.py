@@ -110,11 +110,37 @@ def test_constants_are_weights():
     assert inside == given
 
 
-def test_a_pointwise_convolution_is_a_product():
-    facts = _chips.load("M4")
-    conv = cost.estimate(convolution(512, 4, size=1), facts, kept=(1,))
-    dot = cost.estimate(product(4 * 64 * 64, 512, 512), facts, kept=(1,))
-    assert conv.engine_s == pytest.approx(dot.engine_s)
+def test_a_pointwise_convolution_is_a_product_where_nothing_shows_it_faster():
+    for chip in ("M1", "M2", "M3", "M5"):
+        facts = _chips.load(chip)
+        conv = cost.estimate(convolution(512, 4, size=1), facts, kept=(1,))
+        dot = cost.estimate(product(4 * 64 * 64, 512, 512), facts, kept=(1,))
+        assert conv.engine_s == pytest.approx(dot.engine_s), chip
+
+
+def rate(program, facts, flops):
+    return flops / cost.estimate(program, facts, kept=(1,)).engine_s / 1e12
+
+
+def test_a_pointwise_convolution_has_a_rate_of_its_own_on_m4_and_m6():
+    flops = 2 * 4 * 64 * 64 * 512 * 512
+    dot = product(4 * 64 * 64, 512, 512)
+    for chip, conv, slower in (("M4", 15.5, 11.0), ("M6", 31.6, 13.7)):
+        facts = _chips.load(chip)
+        assert rate(convolution(512, 4, size=1), facts, flops) == pytest.approx(conv, rel=0.01)
+        assert rate(dot, facts, flops) == pytest.approx(slower, rel=0.01)
+
+
+def test_few_channels_few_pixels_and_large_weights_slow_a_pointwise_convolution():
+    m6 = cost.values_of(_chips.load("M6"))
+    full = cost.pointwise_rate(m6, 192, 8192)
+    assert full == 31.6e12
+    # Published: 14.3, 23.6, 31.6 TFLOP/s of 32, 64, 96 channels.
+    assert 0.7 * 14.3e12 < cost.pointwise_rate(m6, 32, 8192) < 14.3e12
+    assert cost.pointwise_rate(m6, 64, 8192) == pytest.approx(23.6e12, rel=0.12)
+    assert cost.pointwise_rate(m6, 192, 128) == full / 2
+    m4 = cost.values_of(_chips.load("M4"))
+    assert cost.pointwise_rate(m4, 4096, 8192) == cost.matmul_rate(m4, 4096)
 
 
 def test_two_ops_of_one_operand_share_a_task_and_three_do_not():

@@ -54,7 +54,7 @@ def small_epsilon(x):
 
 
 def usual_epsilon(x):
-    h = x @ W
+    h = jnp.tanh(x @ W)
     return (h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)) @ W
 
 
@@ -65,7 +65,7 @@ def long_squares(x):
 
 def long_mean(x):
     """Is taken in steps, none of which overflows."""
-    h = x @ ones(64, 4096)
+    h = 8 * jnp.tanh(x @ ones(64, 4096))
     return (h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)) @ ones(4096, 64)
 
 
@@ -82,7 +82,13 @@ def attention_over_many(x):
     return jax.nn.softmax(h) @ ones(8192, 8)
 
 
+def rms_norm(x):
+    h = x @ W
+    return (h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)) @ W
+
+
 HAZARDS = {
+    "square-overflow": rms_norm,
     "exp-overflow": exponential,
     "mask": masked_softmax,
     "constant-rounded": small_epsilon,
@@ -112,6 +118,139 @@ def test_ordinary_code_has_none(fn):
     assert found(fn, X) == {}
 
 
+def sigmoid(x):
+    return (1 / (1 + jnp.exp(-(x @ W)))) @ W
+
+
+def silu_gradient(x):
+    return jax.grad(lambda x: (jax.nn.silu(x @ W) @ W).sum())(x)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [sigmoid, silu_gradient, lambda x: jax.nn.silu(x @ W) @ W, lambda x: jax.nn.sigmoid(x @ W) @ W],
+)
+def test_the_exponential_of_a_sigmoid_may_be_infinite(fn):
+    assert found(fn, X) == {}
+    got = run(fn, (50 * X,), "ane")[0]
+    assert np.isfinite(got).all()
+
+
+def odds(x):
+    e = jnp.exp(x @ W)
+    return (e / (1 + e)) @ W
+
+
+def sigmoid_and_exponential(x):
+    e = jnp.exp(x @ W)
+    return (1 / (1 + e)) @ W, e @ W
+
+
+def difference(x):
+    return (1 / (1 - jnp.exp(x @ W))) @ W
+
+
+@pytest.mark.parametrize(
+    "fn", [odds, sigmoid_and_exponential, difference, lambda x: (1 / jnp.exp(x @ W) - 1) @ W]
+)
+def test_other_exponentials_that_divide_are_not_harmless(fn):
+    assert "exp-overflow" in found(fn, X)
+
+
+def l2_norm(x):
+    h = x @ W
+    return (h / jnp.sqrt(jnp.sum(h**2, -1, keepdims=True) + 1e-5)) @ W
+
+
+def root_of_a_power(x):
+    h = x @ W
+    return (h * (jnp.mean(jnp.square(h), -1, keepdims=True) + 1e-5) ** -0.5) @ W
+
+
+def scaled_by_a_large_gain(x):
+    h = 300 * jnp.tanh(x @ W)
+    return (h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)) @ W
+
+
+def one_over_a_root(x):
+    h = x @ W
+    return (h * (1 / (jnp.sqrt(jnp.mean(h * h, -1, keepdims=True)) + 1e-3))) @ W
+
+
+@pytest.mark.parametrize("fn", [l2_norm, root_of_a_power, scaled_by_a_large_gain, one_over_a_root])
+def test_squares_under_a_reciprocal_root_are_found(fn):
+    hazard = found(fn, X)["square-overflow"]
+    assert hazard.value == pytest.approx(255.9, abs=0.1)
+    assert "full_precision" in hazard.remedy and not hazard.is_note
+    assert ("as large as 300" in hazard.text) == (fn is scaled_by_a_large_gain)
+
+
+def test_what_the_hazard_says_happens():
+    """Zeros, and nothing that is not finite."""
+    got = run(rms_norm, (1000 * X,), "ane")[0]
+    assert (got == 0).any(axis=-1).all() and np.isfinite(got).all()
+    assert np.abs(run(rms_norm, (1000 * X,), "cpu")[0]).min() > 0
+
+
+def test_flax_norms_are_found_where_they_stay_primitive():
+    linen = pytest.importorskip("flax.linen")
+    for norm, is_found in ((linen.RMSNorm(epsilon=1e-3), True), (linen.LayerNorm(), False)):
+        params = norm.init(jax.random.key(0), X)
+
+        def fn(params, x, norm=norm):
+            return norm.apply(params, x @ W) @ W
+
+        hazards = found(fn, params, X)
+        assert set(hazards) == ({"square-overflow"} if is_found else set())
+        with jax_ane.config(disable_passes="raise_norms"):
+            assert "square-overflow" in found(fn, params, X)
+
+
+def divided_first(x):
+    h = x @ W
+    h = h / (jnp.max(jnp.abs(h), -1, keepdims=True) + 1e-3)
+    return (h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)) @ W
+
+
+def clipped_first(x):
+    h = jnp.clip(x @ W, -255, 255)
+    return (h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)) @ W
+
+
+def squares_clipped(x):
+    h = x @ W
+    squares = jnp.minimum(h * h, 6e4)
+    return (h * jax.lax.rsqrt(jnp.mean(squares, -1, keepdims=True) + 1e-5)) @ W
+
+
+def squares_returned(x):
+    h = x @ W
+    return h * h @ W
+
+
+def norm_in_float32(x):
+    @jax_ane.full_precision
+    def norm(h):
+        return h * jax.lax.rsqrt(jnp.mean(h * h, -1, keepdims=True) + 1e-5)
+
+    return norm(x @ W) @ W
+
+
+def divided_by_squares(x):
+    """Is 0 for large values as it should be."""
+    h = x @ W
+    return (1 / (1 + h * h)) @ W
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [divided_first, clipped_first, squares_clipped, squares_returned, norm_in_float32,
+     divided_by_squares],
+)  # fmt: skip
+def test_bounded_squares_and_other_squares_have_no_hazard(fn):
+    assert found(fn, X) == {}
+
+
 def test_small_constant_weights_are_found():
     def fn(x):
         return jnp.tanh(x @ W) @ np.full((64, 64), 2.0**-13, np.float32)
@@ -123,6 +262,10 @@ def test_values_say_what_the_limits_are():
     assert found(exponential, X)["exp-overflow"].value == pytest.approx(11.09, abs=0.01)
     assert found(long_squares, X)["sum-overflow"].value == pytest.approx((65504 / 4096) ** 0.5)
     assert "1.192e-07" in found(small_epsilon, X)["constant-rounded"].text
+
+
+def test_of_a_long_sum_of_squares_the_sum_is_the_hazard():
+    assert set(found(long_squares, X)) == {"sum-overflow"}
 
 
 def test_infinite_masks_are_notes_and_mean_the_same():

@@ -2,18 +2,21 @@
 """The passes over MIL programs: an ordered table, run to a fixpoint.
 
 Each pass is a function from a program to the number of changes it made, in a module of its own
-with a before/after example. `disable_passes` leaves passes out by name; `validate_ir` verifies the
-program after each.
+with a before/after example. Passes that decide by the chip's cost model get the chip too and wait
+until the others find nothing more: what they make hides patterns. `disable_passes` leaves passes
+out by name; `validate_ir` verifies the program after each.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from jax_ane.compiler import mil, recompute, roots, scaling
 from jax_ane.compiler.passes.cancel_transposes import cancel_transposes
+from jax_ane.compiler.passes.choose_layout import choose_layout
 from jax_ane.compiler.passes.drop_identities import drop_identities
 from jax_ane.compiler.passes.eliminate_dead_code import eliminate_dead_code
 from jax_ane.compiler.passes.fold_constants import fold_constants
@@ -39,15 +42,17 @@ class Pass:
         place: why it stands where it stands.
         numerics: how far results with the pass may be from those without, in `exact` numerics.
         tolerance: the same as a number, |on - off| for values of order 1; 0 for the same bits.
-        raises: whether it makes ops of the chip out of primitive ones.
+        raises: whether it makes ops that a chip may refuse out of others that it takes.
+        by_cost: whether it decides by the chip, whose file is its second argument.
     """
 
-    run: Callable[[mil.Program], int]
+    run: Callable[..., int]
     purpose: str
     place: str
     numerics: str = "same bits"
     tolerance: float = 0.0
     raises: bool = False
+    by_cost: bool = False
 
     @property
     def name(self) -> str:
@@ -114,6 +119,14 @@ PIPELINE: tuple[Pass, ...] = (
         "after norms: which it leaves less to find",
         raises=True,
     ),
+    Pass(
+        choose_layout,
+        "chooses between `matmul` and 1x1 `conv` for products by weights",
+        "when the others have come to rest: they know `matmul`, and fold what it leaves",
+        "same bits, unless a sum's partial results pass 2^15",
+        raises=True,
+        by_cost=True,
+    ),
     Pass(eliminate_dead_code, "removes ops whose result is unused", "last: cleans up after all"),
 )
 
@@ -131,9 +144,18 @@ def table() -> str:
 
 
 def run(
-    program: mil.Program, disabled: Collection[str] = (), validate: bool = False
+    program: mil.Program,
+    disabled: Collection[str] = (),
+    validate: bool = False,
+    chip: Mapping[str, Any] | None = None,
 ) -> dict[str, int]:
     """Runs the pipeline until nothing changes; returns the number of changes per pass.
+
+    Args:
+        program: changed in place.
+        disabled: names of passes to leave out.
+        validate: verify the program after each pass.
+        chip: a chip's file; without one no pass runs that decides by it.
 
     Raises:
         ValueError: `disabled` names no pass.
@@ -147,16 +169,33 @@ def run(
         )
     enabled = [p for p in PIPELINE if p.name not in disabled]
     statistics = dict.fromkeys((p.name for p in enabled), 0)
-    quiet = 0  # passes in a row that changed nothing
-    for p in enabled * _MAX_ROUNDS:
-        count = p.run(program)
-        statistics[p.name] += count
-        if validate:
-            try:
-                mil.verify(program)
-            except mil.MilBuildError as error:
-                raise mil.MilBuildError(f"after pass {p.name}: {error}") from error
-        quiet = 0 if count else quiet + 1
-        if quiet == len(enabled):
-            break
+    always = [p for p in enabled if not p.by_cost]
+    _settle(program, always, validate, statistics)
+    for p in enabled if chip is not None else ():
+        if p.by_cost and _apply(program, p, validate, statistics, chip):
+            _settle(program, always, validate, statistics)
     return statistics
+
+
+def _settle(
+    program: mil.Program, chosen: list[Pass], validate: bool, statistics: dict[str, int]
+) -> None:
+    """Runs passes in turn until none changes anything."""
+    quiet = 0  # passes in a row that changed nothing
+    for p in chosen * _MAX_ROUNDS:
+        quiet = 0 if _apply(program, p, validate, statistics) else quiet + 1
+        if quiet == len(chosen):
+            break
+
+
+def _apply(
+    program: mil.Program, p: Pass, validate: bool, statistics: dict[str, int], *chip: Any
+) -> int:
+    count = p.run(program, *chip)
+    statistics[p.name] += count
+    if validate:
+        try:
+            mil.verify(program)
+        except mil.MilBuildError as error:
+            raise mil.MilBuildError(f"after pass {p.name}: {error}") from error
+    return count
