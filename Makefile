@@ -9,12 +9,19 @@ PACKAGED := $(shell find jax_ane pjrt_plugin -type f \( -name '*.py' -o -name '*
               -o -name '*.json' -o -name 'exports.*' \)) CMakeLists.txt pyproject.toml
 CPP_FILES = $(shell find pjrt_plugin tests -name '*.cc' -o -name '*.h')
 
-.PHONY: demo test notebooks lint format test-cpp test-neon fuzz package clean
+.PHONY: demo test test-jax notebooks lint format test-cpp test-neon fuzz package clean
 demo: $(VENV)/.installed
 	$(BIN)/jax-ane demo
 
 test: $(VENV)/.test
 	$(BIN)/pytest -n $(WORKERS)
+
+# What a version of jax can change: all but the chip's arithmetic, MIL and passes over it, and the
+# examples, benchmarks and random programs, which are long and ask nothing else of jax.
+NOT_JAX = numerics mil runtime fuzz compiler/passes compiler/test_properties.py \
+          test_parity_random.py test_benchmarks.py test_benchmark_predict.py test_readme.py
+test-jax: $(VENV)/.test
+	$(BIN)/pytest -n $(WORKERS) $(NOT_JAX:%=--ignore=tests/%) --ignore-glob='tests/test_example_*'
 
 notebooks: $(VENV)/.notebook
 	JAX_ANE_DEMO_EPOCHS=2 JAX_ANE_DEMO_STEPS=10 $(BIN)/pytest -n $(WORKERS) --nbmake --nbmake-timeout=600 notebooks
