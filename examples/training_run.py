@@ -241,7 +241,7 @@ def add_options(parser: argparse.ArgumentParser, batch: int) -> None:
     add("--numerics", default="fast", choices=("fast", "exact"),
         help="of the software ANE: float32 sums, or the chip's bits, slowly")  # fmt: skip
     add("--plain", action="store_true", help="no clamping, loss scale or sanitising")
-    add("--loss-scale", type=float, default=1024.0, help="to begin with; it adapts itself")
+    add("--loss-scale", type=float, default=128.0, help="to begin with; it adapts itself")
     add("--batch", type=count, default=batch, help="windows in a batch")
     add("--warm-up", type=count, metavar="STEPS", help="if not a tenth of the steps, up to 100")
     add("--checkpoint-dir", type=Path, metavar="FOLDER", help="the run goes on from what is there")

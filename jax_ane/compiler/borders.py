@@ -100,12 +100,7 @@ def _reads_fp16(use: ir.OpOperand) -> bool:
 
 def _is_gradient(use: ir.OpOperand) -> bool:
     """Whether a value is a gradient of a native update, which reads fp16 and takes a scale."""
-    reader = use.owner.operation
-    if reader.name != "stablehlo.custom_call":
-        return False
-    target = ir.StringAttr(reader.attributes["call_target_name"]).value
-    place = use.operand_number - updates.SCALARS
-    return target == updates.TARGET and place % updates.PER_PARAMETER == updates.GRADIENT
+    return updates.is_native(use.owner.operation) and updates.is_gradient(use.operand_number)
 
 
 def _everywhere(type_: ir.Type, factor: ir.Value, lifted: int) -> ir.Value:

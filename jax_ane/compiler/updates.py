@@ -6,5 +6,28 @@ and a float32 scalar that the gradient is multiplied by, 1 in the program. Where
 result of the engine's, the call reads the fp16 that was written, and the scalar undoes its scale.
 """
 
+from __future__ import annotations
+
+from jaxlib.mlir import ir
+
 TARGET = "jax_ane_adamw"  # the FFI handler's name (pjrt_plugin/runtime/adamw.cc)
 SCALARS, PER_PARAMETER, GRADIENT = 1, 5, 3
+RESULTS = 3  # of each parameter: itself and its two moments; then one count
+
+
+def is_native(op: ir.Operation) -> bool:
+    """Whether an op is such a call."""
+    name = op.operation.name
+    return name == "stablehlo.custom_call" and (
+        ir.StringAttr(op.attributes["call_target_name"]).value == TARGET
+    )
+
+
+def is_gradient(position: int) -> bool:
+    """Whether the operand at a position is a gradient; its scale is the next one."""
+    return position >= SCALARS and (position - SCALARS) % PER_PARAMETER == GRADIENT
+
+
+def operand_of(result: int) -> int:
+    """Returns the position of the operand that a result, not the count, replaces."""
+    return SCALARS + PER_PARAMETER * (result // RESULTS) + result % RESULTS

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jax_ane.compiler import optable
+from jax_ane.compiler import optable, updates
 from jax_ane.compiler.graph import Block, Value
 from jax_ane.compiler.optable import Kind
 from jax_ane.compiler.partition import Plan
@@ -53,6 +53,9 @@ def _made_of(value: Value) -> Sequence[Value]:
         return ()
     if op.name == "stablehlo.while":
         return (op.operands[op.results.index(value)],)
+    if updates.is_native(op.mlir):
+        result = op.results.index(value)  # never the count, which is no float
+        return (op.operands[updates.operand_of(result)],)
     is_elementwise = optable.row(op.name).kind is Kind.ARITHMETIC
     return op.operands if is_elementwise or op.name in _KEEP else ()
 

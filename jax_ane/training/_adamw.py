@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jax_ane.compiler.updates import PER_PARAMETER, SCALARS, TARGET
+from jax_ane.compiler import updates
 from jax_ane.precision import SanitizeState
 
 
@@ -113,16 +113,15 @@ class AdamW:
 
     def _call(self, operands: list[Any], leaves: list[Any], decays: list[bool]) -> list[Any]:
         _register()
-        firsts = [SCALARS + PER_PARAMETER * i for i in range(len(leaves))]
         shapes = [
-            jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for leaf in leaves for _ in range(3)
+            jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
+            for leaf in leaves
+            for _ in range(updates.RESULTS)
         ]
         call = jax.ffi.ffi_call(
-            TARGET,
+            updates.TARGET,
             [*shapes, jax.ShapeDtypeStruct((), jnp.int32)],
-            input_output_aliases={
-                first + k: 3 * i + k for i, first in enumerate(firsts) for k in range(3)
-            },
+            input_output_aliases={updates.operand_of(i): i for i in range(len(shapes))},
         )
         f32 = np.float32
         return list(call(
@@ -201,4 +200,4 @@ def _register() -> None:
     from jax_ane import _native
 
     handler = {"execute": _native.adamw_handler()}
-    jax.ffi.register_ffi_target(TARGET, handler, platform="cpu", api_version=1)
+    jax.ffi.register_ffi_target(updates.TARGET, handler, platform="cpu", api_version=1)
