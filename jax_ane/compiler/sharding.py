@@ -104,11 +104,14 @@ def is_per_device(block: ir.Block, module: ir.Module) -> bool:
 
 
 def _mesh(module: ir.Module) -> tuple[str, list[str]] | None:
-    """Returns the name and the axes of the module's one mesh, or None."""
+    """Returns the name and the axes of the module's one mesh, or None.
+
+    Newer versions of jax write it twice, under two names.
+    """
     meshes = [op.operation for op in module.body.operations if op.operation.name == "sdy.mesh"]
-    if len(meshes) != 1:
+    if len({str(mesh.attributes["mesh"]) for mesh in meshes}) != 1:
         return None
-    (mesh,) = meshes
+    mesh = meshes[0]
     axes = [sdy.MeshAxisAttr(axis).name for axis in sdy.MeshAttr(mesh.attributes["mesh"]).axes]
     return ir.StringAttr(mesh.attributes["sym_name"]).value, axes
 

@@ -90,6 +90,8 @@ ON_HOST = {
     "callback": (lambda x: (jax.debug.callback(lambda total: None, x.sum()), x @ W)[1], X),
     "constants of no pattern": (lambda x: jax.nn.one_hot(IDS, 16) * (x @ W), X),
 }
+# What the Shardy of jax 0.12 splits, and rightly; that of 0.10 does not.
+OF_NEWER_SHARDY = ("loop", "random bits")
 MESH = Mesh(np.array(jax.devices("ane")), ("data",))
 # Of a gradient of two layers on a mesh of 2 x 2: how the weights and the rows are split.
 TWO_AXES = {
