@@ -50,7 +50,7 @@ Status RunDoubling(BoundProgram& program, float value, float* result) {
     float in[128], out[128];
     std::fill_n(in, 128, value);
     HostArray input{in, HostType::kFloat32, 128}, output{out, HostType::kFloat32, 128};
-    const Status status = program.Run({&input, 1}, {&output, 1});
+    const Status status = program.Run({&input, 1}, {&output, 1}).status();
     *result = out[127];
     return status;
 }
