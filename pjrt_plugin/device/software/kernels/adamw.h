@@ -3,7 +3,6 @@
 // sum is rounded to float32, none is fused.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 #include "util/half.h"
@@ -35,16 +34,16 @@ struct AdamWRun {
 using AdamWFn = void (*)(const AdamWArgs& args, const AdamWRun& run);
 
 // One element at a time.
-inline void AdamWElements(const AdamWArgs& a, const AdamWRun& run, int64_t begin) {
+static inline void AdamWElements(const AdamWArgs& a, const AdamWRun& run, int64_t begin) {
     for (int64_t i = begin; i < run.n; ++i) {
         const float stored =
             run.gradient != nullptr ? run.gradient[i] : HalfToFloat(run.half_gradient[i]);
         float g = stored * a.scale * a.factor;
-        if (a.sanitizes && !std::isfinite(g)) g = 0;
+        if (a.sanitizes && g - g != 0) g = 0;  // infinite or NaN
         const float p = run.from[0][i];
         const float mean = a.rest1 * g + a.b1 * run.from[1][i];
         const float square = a.rest2 * (g * g) + a.b2 * run.from[2][i];
-        const float root = std::sqrt(square * a.inverse2 + a.eps_root) + a.eps;
+        const float root = __builtin_sqrtf(square * a.inverse2 + a.eps_root) + a.eps;
         float update = mean * a.inverse1 / root;
         if (a.decays) update = update + a.decay * p;
         run.to[0][i] = p + a.step * update;
