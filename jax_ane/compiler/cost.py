@@ -162,11 +162,20 @@ def copy_s(facts: Mapping[str, Any], elements: int) -> float:
     return _FP16 * elements / (facts["copy_gb_per_s"] * 1e9)
 
 
-def planar_s(facts: Mapping[str, Any], elements: int) -> float:
-    """Returns the seconds of one task of the planar engine on two large operands."""
-    passes = 2 if elements / facts["engines"] > _TWO_STREAMS else 1
-    task = facts["planar_task_us"] / 1e6
-    return passes * elements / (facts["planar_gelements_per_s"] * 1e9) + task
+def planar_s(facts: Mapping[str, Any], elements: int, streams: int = 2, passes: int = 1) -> float:
+    """Returns the seconds of an op of the planar engine.
+
+    Args:
+        facts: the chip's.
+        elements: of its largest operand or of its result.
+        streams: its operands that are no scalars.
+        passes: how often it goes over the elements.
+    """
+    tasks = max(streams - 1, 1)  # at most two operands a task
+    wide = streams > 1 and elements / facts["engines"] > _TWO_STREAMS
+    passes *= tasks * (2 if wide else 1)
+    rate = facts["planar_gelements_per_s"] * 1e9
+    return passes * elements / rate + tasks * facts["planar_task_us"] / 1e6
 
 
 class _Engine:
@@ -219,11 +228,7 @@ class _Engine:
         elements = max(v.type.size for v in (*streams, op.result))
         if len(streams) == 1 and self._joins(op, streams[0]):
             return 0.0
-        rate = self._facts["planar_gelements_per_s"] * 1e9
-        tasks = max(len(streams) - 1, 1)  # at most two operands a task
-        wide = len(streams) > 1 and elements / self._facts["engines"] > _TWO_STREAMS
-        passes = tasks * (2 if wide else 1) * _PASSES.get(op.opcode, 1)
-        return passes * elements / rate + tasks * self._facts["planar_task_us"] / 1e6
+        return planar_s(self._facts, elements, len(streams), _PASSES.get(op.opcode, 1))
 
     def _joins(self, op: mil.Op, operand: mil.Value) -> bool:
         """Whether an op of one operand shares the task of the op before it."""

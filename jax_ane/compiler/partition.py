@@ -239,11 +239,8 @@ def _late(cluster: Cluster) -> list[Op]:
     A backward pass reads the first layer last, what was derived for it in the forward pass too.
     """
     members = {op.index for op in cluster.ops}
-    bound: set[int] = set()
-    for op in cluster.ops:
-        is_heavy = optable.row(op.name).kind is Kind.HEAVY
-        if is_heavy or any(v.producer and v.producer.index in bound for v in op.operands):
-            bound.add(op.index)
+    heavy = {op.index for op in cluster.ops if optable.row(op.name).kind is Kind.HEAVY}
+    bound = _behind(cluster.ops, heavy)
     at: dict[int, int] = {}
     for op in reversed(cluster.ops):
         users = [user.index for result in op.results for user in result.users]
@@ -421,13 +418,17 @@ def _groups(ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]) 
 
 def _after_heavy(block: Block, on_ane: set[int]) -> set[int]:
     """Returns the ops that heavy ops reach without the host."""
-    after: set[int] = set()
-    for op in block.ops:
-        if op.index not in on_ane:
-            continue
-        if _is_wanted(op) or any(v.producer and v.producer.index in after for v in op.operands):
-            after.add(op.index)
-    return after
+    ops = [op for op in block.ops if op.index in on_ane]
+    return _behind(ops, {op.index for op in ops if _is_wanted(op)})
+
+
+def _behind(ops: list[Op], seeds: set[int]) -> set[int]:
+    """Returns the seeds and those of `ops`, which are in order, that they lead to."""
+    behind = set(seeds)
+    for op in ops:
+        if any(v.producer is not None and v.producer.index in behind for v in op.operands):
+            behind.add(op.index)
+    return behind
 
 
 def _prune(
@@ -459,10 +460,7 @@ def _worth(group: list[Op], sunk: set[int]) -> dict[Op, Reason]:
     """
     members = {op.index for op in group}
     heavy = {op.index for op in group if _is_wanted(op)}
-    after: set[int] = set(heavy)
-    for op in group:
-        if any(v.producer is not None and v.producer.index in after for v in op.operands):
-            after.add(op.index)
+    after = _behind(group, heavy)
     before: set[int] = set(heavy)
     for op in reversed(group):
         users = (user.index for result in op.results for user in result.users)

@@ -102,9 +102,7 @@ class _Reader:
             if len(ops) > _MOST_OPS:
                 return None
             for operand in data_operands(op):
-                if operand.index in self._at_hand and operand is not value:
-                    continue
-                if partition.is_free(self._plan, operand):
+                if operand.index in self._at_hand or partition.is_free(self._plan, operand):
                     continue
                 if self._is_cheap(operand.producer):
                     waiting.append(operand)
