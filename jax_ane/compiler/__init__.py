@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from types import ModuleType
 from typing import Any
 
 from jaxlib.mlir import ir
@@ -18,6 +19,7 @@ from jax_ane.compiler import (
     collector,
     dump,
     frontend,
+    heavy,
     hostmodule,
     partition,
     placement,
@@ -29,6 +31,7 @@ from jax_ane.compiler import (
     strictness,
     worth,
 )
+from jax_ane.compiler.graph import Block, Op
 from jax_ane.compiler.placement import Placement
 from jax_ane.compiler.programs import AneProgram, Settings
 
@@ -133,7 +136,7 @@ def _plan(
     rewriting &= may_use_ane
     rules = [r for r in (residuals, roots) if rewriting and r.NAME not in settings.disabled_passes]
     changed = [
-        [] if s else [op for rule in rules for op in rule.rewrite(b, settings.chip)]
+        [] if s or not rules else _rewrite(b, rules, settings)
         for b, s in zip(blocks, split, strict=True)
     ]
     plans = [
@@ -151,6 +154,15 @@ def _plan(
     if is_localised and not any(built):
         return None
     return plans, built
+
+
+def _rewrite(block: Block, rules: list[ModuleType], settings: Settings) -> list[Op]:
+    """Applies rules where ops will go to the ANE; returns what they changed."""
+    changed: list[Op] = []
+    for rule in rules:
+        likely = None if settings.placement == "ane" else heavy.between(block.ops)
+        changed += rule.rewrite(block, settings.chip, likely)
+    return changed
 
 
 def _recompute(plans: list[partition.Plan], chip: str) -> None:

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from jax_ane.compiler import able, barriers, float32, optable
+from jax_ane.compiler import able, barriers, float32, heavy, optable
 from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Block, Op, Value
 from jax_ane.compiler.operands import data_operands
@@ -192,10 +192,10 @@ def split_cluster(plan: Plan, cluster: Cluster) -> tuple[Cluster, Cluster] | Non
     The first half depends on nothing of the second.
     """
     ops = _late(cluster)
-    heavy = [optable.row(op.name).kind is Kind.HEAVY for op in ops]
-    if sum(heavy) < 2:
+    is_heavy = [optable.row(op.name).kind is Kind.HEAVY for op in ops]
+    if sum(is_heavy) < 2:
         return None
-    at = _best_cut(ops, heavy)
+    at = _best_cut(ops, is_heavy)
     halves = (
         Cluster(cluster.number, cluster.level, ops[:at]),
         Cluster(max(c.number for c in plan.clusters) + 1, cluster.level, ops[at:]),
@@ -239,8 +239,7 @@ def _late(cluster: Cluster) -> list[Op]:
     A backward pass reads the first layer last, what was derived for it in the forward pass too.
     """
     members = {op.index for op in cluster.ops}
-    heavy = {op.index for op in cluster.ops if optable.row(op.name).kind is Kind.HEAVY}
-    bound = _behind(cluster.ops, heavy)
+    bound = heavy.behind(cluster.ops, heavy.indices(cluster.ops))
     at: dict[int, int] = {}
     for op in reversed(cluster.ops):
         users = [user.index for result in op.results for user in result.users]
@@ -249,7 +248,7 @@ def _late(cluster: Cluster) -> list[Op]:
     return sorted(cluster.ops, key=lambda op: (at[op.index], op.index))
 
 
-def _best_cut(ops: list[Op], heavy: list[bool]) -> int:
+def _best_cut(ops: list[Op], is_heavy: list[bool]) -> int:
     """Returns where the fewest values cross, a third of the heavy ops or more on either side."""
     position = {op.index: i for i, op in enumerate(ops)}
     opened, closed = ([0] * (len(ops) + 1) for _ in range(2))
@@ -259,7 +258,7 @@ def _best_cut(ops: list[Op], heavy: list[bool]) -> int:
             last = max((position.get(user.index, i) for user in result.users), default=i)
             closed[last + 1] += 1
     crossing = [a - b for a, b in zip(accumulate(opened), accumulate(closed), strict=True)]
-    before = list(accumulate(heavy, initial=0))
+    before = list(accumulate(is_heavy, initial=0))
     least_share = max(1, before[-1] // 3)
     cuts = [c for c, n in enumerate(before) if least_share <= n <= before[-1] - least_share]
     return min(cuts, key=lambda cut: crossing[cut])
@@ -419,16 +418,7 @@ def _groups(ops: list[Op], on_ane: set[int], levels: list[int], free: set[int]) 
 def _after_heavy(block: Block, on_ane: set[int]) -> set[int]:
     """Returns the ops that heavy ops reach without the host."""
     ops = [op for op in block.ops if op.index in on_ane]
-    return _behind(ops, {op.index for op in ops if _is_wanted(op)})
-
-
-def _behind(ops: list[Op], seeds: set[int]) -> set[int]:
-    """Returns the seeds and those of `ops`, which are in order, that they lead to."""
-    behind = set(seeds)
-    for op in ops:
-        if any(v.producer is not None and v.producer.index in behind for v in op.operands):
-            behind.add(op.index)
-    return behind
+    return heavy.behind(ops, heavy.indices(ops))
 
 
 def _prune(
@@ -448,35 +438,24 @@ def _prune(
     return kept, why
 
 
-def _is_wanted(op: Op) -> bool:
-    """Whether an op is what a cluster is made for, not what may come along."""
-    return op.place == "ane" or optable.row(op.name).kind is Kind.HEAVY
-
-
 def _worth(group: list[Op], sunk: set[int]) -> dict[Op, Reason]:
     """Returns the ops of a group that join its heavy ops, with the reason for each.
 
     `sunk` are the ops that heavy ones of an earlier group lead to, without the host between.
     """
-    members = {op.index for op in group}
-    heavy = {op.index for op in group if _is_wanted(op)}
-    after = _behind(group, heavy)
-    before: set[int] = set(heavy)
-    for op in reversed(group):
-        users = (user.index for result in op.results for user in result.users)
-        if any(user in before and user in members for user in users):
-            before.add(op.index)
+    wanted = heavy.indices(group)
+    after, before = heavy.behind(group, wanted), heavy.ahead(group, wanted)
     reasons: dict[Op, Reason] = {}
     tail: set[int] = set()  # kept ops of which an epilogue may follow
     for op in group:
         movement = optable.row(op.name).kind is Kind.MOVEMENT
         follows = any(v.producer is not None and v.producer.index in tail for v in op.operands)
-        if op.index in heavy:
+        if op.index in wanted:
             reasons[op] = PLACED_ANE if op.place == "ane" else HEAVY
         elif op.index in before and (op.index in after or op.index in sunk):
             reasons[op] = BETWEEN
         elif op.index in before and movement:
-            if _feeds_through_movement(op, heavy, before):
+            if _feeds_through_movement(op, wanted, before):
                 reasons[op] = MOVED
         elif follows and movement:
             reasons[op] = MOVED
@@ -492,12 +471,12 @@ def _worth(group: list[Op], sunk: set[int]) -> dict[Op, Reason]:
     return reasons
 
 
-def _feeds_through_movement(op: Op, heavy: set[int], before: set[int]) -> bool:
+def _feeds_through_movement(op: Op, wanted: set[int], before: set[int]) -> bool:
     """Says whether a heavy op is reached through movement ops alone."""
     stack, seen = [op], {op.index}
     while stack:
         for user in (u for result in stack.pop().results for u in result.users):
-            if user.index in heavy:
+            if user.index in wanted:
                 return True
             fresh = user.index in before and user.index not in seen
             if fresh and optable.row(user.name).kind is Kind.MOVEMENT:

@@ -26,12 +26,15 @@ NAME = "raise_softmax_gradient"  # the pass that this one goes with, on and off
 Axes = tuple[int, ...]
 
 
-def rewrite(block: Block, chip: str) -> list[Op]:
-    """Rewrites in place, as far as the chip has the ops; returns those that now round otherwise."""
+def rewrite(block: Block, chip: str, likely: set[int] | None = None) -> list[Op]:
+    """Rewrites in place, as far as the chip has the ops; returns those that now round otherwise.
+
+    `likely` are the indices of the ops that may go to the ANE; None for all.
+    """
     changed: list[Op] = []
     placed: editing.Placed = {}  # new ops, by the index of the one that each stands before
     for op in block.ops:
-        if op.name == "stablehlo.multiply":
+        if op.name == "stablehlo.multiply" and (likely is None or op.index in likely):
             changed += _rewrite(op, placed, chip)
     if changed:
         editing.commit(block, placed)

@@ -20,12 +20,17 @@ from jax_ane.compiler.graph import Block, Op, Value, constant_of
 NAME = "spread_powers"
 
 
-def rewrite(block: Block, chip: str) -> list[Op]:
-    """Rewrites in place, as far as the chip has the ops; returns those that now round otherwise."""
+def rewrite(block: Block, chip: str, likely: set[int] | None = None) -> list[Op]:
+    """Rewrites in place, as far as the chip has the ops; returns those that now round otherwise.
+
+    `likely` are the indices of the ops that may go to the ANE; None for all.
+    """
     changed: list[Op] = []
     placed: editing.Placed = {}
     for op in block.ops:
         if op.name != "stablehlo.multiply" or op.place == "host":
+            continue
+        if likely is not None and op.index not in likely:
             continue
         for at in (0, 1):
             found, product = _steep(op.operands[at]), op.operands[1 - at]

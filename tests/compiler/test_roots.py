@@ -104,8 +104,8 @@ def test_undone_where_one_of_them_stays_on_the_host(monkeypatch, at):
     names, plan_block, rewrite = [], partition.plan_block, roots.rewrite
     moved = []
 
-    def rewriting(block, chip):
-        changed = rewrite(block, chip)
+    def rewriting(block, *arguments):
+        changed = rewrite(block, *arguments)
         moved[:] = changed[at : at + 1]
         return changed
 
@@ -123,6 +123,30 @@ def test_undone_where_one_of_them_stays_on_the_host(monkeypatch, at):
     rewritten, *again = names
     assert len(again) == 1
     assert again[0].count("stablehlo.divide") == rewritten.count("stablehlo.divide") + 1
+
+
+def test_not_behind_the_last_product(monkeypatch):
+    """The first norm's gradient, of an embedding: it stays on the host, and so as it was written.
+
+    The other norm's is rewritten all the same, and the program planned once.
+    """
+
+    def loss(w, table, tokens):
+        x = table[tokens]
+        for _ in range(2):
+            x = x + jnp.tanh(rms_norm(x, w["gain"]) @ w["up"]) @ w["down"]
+        return (jax.scipy.special.logsumexp(x, axis=-1) - x[..., 0]).mean()
+
+    chains, planned = [], []
+    rewrite, plan_block = roots.rewrite, partition.plan_block
+    monkeypatch.setattr(roots, "rewrite", lambda *a: [chains.append(rewrite(*a)), chains[-1]][-1])
+    monkeypatch.setattr(
+        partition, "plan_block", lambda *a: [planned.append(a[0]), plan_block(*a)][-1]
+    )
+    arguments = WEIGHTS, normal(32, 64), np.arange(8)
+    jax_ane.explain(jax.grad(loss, argnums=(0, 1)), *arguments)
+    assert [len(chain) for chain in chains] == [4] and len(planned) == 1
+    assert [op.name for op in planned[0].ops].count("stablehlo.rsqrt") == 2
 
 
 def test_not_where_the_steep_factor_itself_is_wanted():
