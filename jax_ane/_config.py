@@ -102,6 +102,8 @@ _ROWS = (
     Flag("num_devices", int, 1, "software engines to show as devices", "start", minimum=1),
     Flag("placement", str, "auto", "auto: where it pays; ane: everything legal; host: nothing",
          "compile", ("auto", "ane", "host")),
+    Flag("weights", str, "inputs", "inputs: run-time operands, one program for all values; baked: "
+         "constants, loaded anew where they change", "compile", ("inputs", "baked")),
     Flag("strict", str, "off", "what an op refused by the ANE that was asked to run there, or an "
          "fp16 hazard, does at compilation", "compile", ("off", "warn", "error")),
     Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL, blobs and report"),

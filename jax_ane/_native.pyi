@@ -85,10 +85,12 @@ def load_program(
     scaled_outputs: Sequence[bool] = ...,
     scaled_below: float = ...,
     lifted_outputs: Sequence[int] = ...,
+    weights: Sequence[tuple[int, str, Sequence[tuple[Sequence[int], Sequence[int]]]]] = ...,
 ) -> Program:
     """
     Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which
-    inputs are scaled by a power of two, and which outputs with them.
+    inputs are scaled by a power of two, and which outputs with them; `weights` are the constants
+    that arguments of a call hold: (argument, blob path, moves).
     """
 
 def pool_bytes() -> tuple[int, int]:

@@ -62,6 +62,7 @@ class Stats:
         programs_compiled: ANE programs compiled by the device.
         program_cache_hits: programs found loaded already.
         compilations: JAX programs that went through the compiler.
+        weight_donations: programs loaded with new weights, without being compiled.
         evaluations: calls of ANE programs.
         bytes_in, bytes_out: bytes written to and read from surfaces.
         host_fallbacks: ops kept on the host, by reason code.
@@ -75,6 +76,7 @@ class Stats:
     programs_compiled: int
     program_cache_hits: int
     compilations: int
+    weight_donations: int
     evaluations: int
     bytes_in: int
     bytes_out: int
@@ -105,6 +107,7 @@ def stats() -> Stats:
         programs_compiled=counts.get("programs_compiled", 0),
         program_cache_hits=counts.get("program_cache_hits", 0),
         compilations=counts.get("compilations", 0),
+        weight_donations=sum(row["donations"] for row in rows),
         evaluations=sum(row["evaluations"] for row in rows),
         bytes_in=sum(row["bytes_in"] for row in rows),
         bytes_out=sum(row["bytes_out"] for row in rows),
@@ -121,7 +124,7 @@ def reset_stats() -> None:
     _baseline.update({row["name"]: row for row in _program_stats()})
 
 
-_CUMULATIVE = ("evaluations", "loads", "bytes_in", "bytes_out", "milliseconds")
+_CUMULATIVE = ("evaluations", "loads", "donations", "bytes_in", "bytes_out", "milliseconds")
 
 
 def _program_stats() -> list[dict[str, Any]]:

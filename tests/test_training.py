@@ -117,6 +117,36 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(device, scale):
         np.testing.assert_allclose(x.grad_norm, y.grad_norm, rtol=3e-3)
 
 
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adamw(1e-2)], ids=["sgd", "adamw"])
+def test_steps_that_share_an_update_take_that_of_their_batches_together(device, optimizer):
+    together = {key: np.concatenate([batch[key] for batch in BATCHES[:2]]) for key in BATCHES[0]}
+    whole = training.train_step(loss_fn, optimizer, clip_norm=0.5)
+    parts = training.train_step(loss_fn, optimizer, clip_norm=0.5, update_every=2)
+    a, _ = run(whole, 2, batches=[together])
+    b, _ = run(parts, 4, batches=BATCHES[:2])
+    for x, y in zip(leaves(a.params), leaves(b.params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=2e-3, atol=2e-4)
+    assert int(b.step) == 4 and int(b.pending.steps) == 0
+
+
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adamw(1e-2)], ids=["sgd", "adamw"])
+def test_weights_stay_as_they_are_between_updates(device, optimizer):
+    """A step that is not finite counts, but its gradients do not."""
+    step = training.train_step(loss_fn, optimizer, update_every=3)
+    state = step.init(mlp_params())
+    spoilt = {**BATCHES[0], "x": np.full_like(BATCHES[0]["x"], np.nan)}
+    before, skipped = leaves(state.params), []
+    for number, batch in enumerate([BATCHES[0], spoilt, BATCHES[1]]):
+        kept = [np.array(leaf) for leaf in before]
+        state, metrics = step(state, batch)
+        skipped.append(int(metrics.skipped))
+        before = leaves(state.params)
+        moved = any(not np.array_equal(x, y) for x, y in zip(kept, before, strict=True))
+        assert moved == (number == 2)
+    assert skipped == [0, 1, 0] and int(metrics.recompiled) == 0
+    assert all(np.isfinite(leaf).all() for leaf in before)
+
+
 def test_auxiliary_values_are_joined_over_micro_batches():
     def with_aux(params, batch):
         right = logits(params, batch["x"]).argmax(-1) == batch["y"]
@@ -287,6 +317,7 @@ with jax.default_device(jax.devices("ane")[0]):
     ("call", "words"),
     [
         (lambda: training.train_step(loss_fn, optax.sgd(1), accumulate=0), "accumulate"),
+        (lambda: training.train_step(loss_fn, optax.sgd(1), update_every=0), "update_every"),
         (lambda: training.train_step(loss_fn, optax.sgd(1), clip_norm=-1), "clip_norm"),
         (lambda: training.train_step(loss_fn, optax.sgd(1), clamp=-1.0), "clamp"),
         (lambda: run(training.train_step(loss_fn, optax.sgd(1), freeze="nothing"), 1),

@@ -16,6 +16,7 @@ from jaxlib.mlir import ir
 from jax_ane import _chips, _counters
 from jax_ane import _jax_internals as internals
 from jax_ane.compiler import (
+    baking,
     collector,
     dump,
     frontend,
@@ -187,9 +188,10 @@ def _recompute(plans: list[partition.Plan], chip: str) -> None:
 
 def _build_programs(plan: partition.Plan, settings: Settings) -> dict[int, AneProgram]:
     """Builds each cluster's program; what the chip refuses is cut in two or goes to the host."""
+    weights = baking.arguments(plan.block) if settings.weights == "baked" else frozenset()
     if any(cluster.again for cluster in plan.clusters):
         try:
-            return {c.number: programs.build(c, settings) for c in plan.clusters}
+            return {c.number: programs.build(c, settings, weights) for c in plan.clusters}
         except programs.Illegal:  # clusters may be cut or dropped, and must stand alone
             recompute.undo(plan)
     built: dict[int, AneProgram] = {}
@@ -197,7 +199,7 @@ def _build_programs(plan: partition.Plan, settings: Settings) -> dict[int, AnePr
     while waiting:
         cluster = waiting.pop()
         try:
-            built[cluster.number] = programs.build(cluster, settings)
+            built[cluster.number] = programs.build(cluster, settings, weights)
         except programs.Illegal as refusal:
             # Too large for one program: two halves may pass.
             too_large = refusal.reason.code in programs.SIZE_LIMITS

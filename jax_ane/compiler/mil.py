@@ -91,6 +91,24 @@ class Op:
                 self.inputs[name] = replacement.get(id(operand), operand)
 
 
+Move = tuple[tuple[int, ...], tuple[int, ...]]  # (shape, perm): a transposition of row-major data
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Weight:
+    """One constant that is made of an argument.
+
+    Attributes:
+        argument: its position among the arguments of the program's caller.
+        shape: the constant's.
+        moves: the transpositions from the one to the other, in order.
+    """
+
+    argument: int
+    shape: tuple[int, ...]
+    moves: tuple[Move, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rounded:
     """A constant that fp16 holds badly: `value` in the program, and what was given for it."""
@@ -258,6 +276,10 @@ def _infer_layer_norm(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
     return x
 
 
+def _infer_weight(inputs: dict[str, Any], params: dict[str, Any]) -> Type:
+    return Type("fp16", params["weight"].shape)
+
+
 _UNARY = _elementwise("fp16", ("x",), ("fp16",))
 _BINARY = _elementwise("fp16", ("x", "y"), ("fp16", "fp16"))
 _COMPARE = _elementwise("bool", ("x", "y"), ("fp16", "fp16"))
@@ -284,6 +306,7 @@ INFER: dict[str, Callable[[dict[str, Any], dict[str, Any]], Type]] = {
     "select": _elementwise("fp16", ("cond", "a", "b"), ("bool", "fp16", "fp16")),
     "cast": _infer_same,
     "barrier": _infer_same,  # of the passes alone (compiler/barriers.py): MIL has none
+    "weight": _infer_weight,  # printed as a constant (compiler/baking.py)
     "matmul": _infer_matmul,
     "conv": _infer_conv,
     "reshape": _infer_reshape,

@@ -19,10 +19,14 @@ _INLINE_LIMIT = 16  # elements; larger constants go to a blob file
 
 @dataclasses.dataclass(frozen=True)
 class Printed:
-    """A program as the device takes it: UTF-8 text and blob files by their path in the text."""
+    """A program as the device takes it: UTF-8 text and blob files by their path in the text.
+
+    `weights` are those files that hold zeros until a call tells what they are.
+    """
 
     text: str
     blobs: dict[str, bytes]
+    weights: dict[str, mil.Weight] = dataclasses.field(default_factory=dict)
 
 
 _HEADER = (
@@ -39,6 +43,7 @@ class _Printer:
         self.lines: list[str] = []
         self.blobs: dict[str, bytes] = {}
         self.params: dict[str, str] = {}
+        self.weights: dict[str, mil.Weight] = {}
 
     def run(self) -> Printed:
         program = self.program
@@ -58,7 +63,7 @@ class _Printer:
             f"{_HEADER}{{\n    func main<ios18>({arguments}) {{\n{body}\n"
             f"    }} -> ({returned});\n}}\n"
         )
-        return Printed(text, self.blobs)
+        return Printed(text, self.blobs, self.weights)
 
     def name(self, value: mil.Value) -> str:
         return self.names.setdefault(id(value), f"v{len(self.names):04d}")
@@ -67,6 +72,12 @@ class _Printer:
         if op.value is not None:
             name = self.name(op.result)
             self.const(name, str(op.result.type), self.literal(op.value, name))
+            return
+        if op.opcode == "weight":
+            name, weight = self.name(op.result), op.params["weight"]
+            literal = self.file(np.zeros(weight.shape, np.float16), name)
+            self.const(name, str(op.result.type), literal)
+            self.weights[_path(name)] = weight
             return
         arguments = []
         for key, operand in op.inputs.items():
@@ -92,9 +103,12 @@ class _Printer:
             return f"fp16({_hex(array[()])})"
         if array.size <= _INLINE_LIMIT:
             return f"{type_}({_nested(array)})"
-        path = f"@model_path/weights/{name}.bin"
-        self.blobs[path] = blob.write([array])
-        return f'{type_}(BLOBFILE(path = string("{path}"), offset = uint64(64)))'
+        return self.file(array, name)
+
+    def file(self, array: np.ndarray, name: str) -> str:
+        self.blobs[_path(name)] = blob.write([array])
+        type_ = mil.Type("fp16", array.shape)
+        return f'{type_}(BLOBFILE(path = string("{_path(name)}"), offset = uint64(64)))'
 
     def param(self, value: Any) -> str:
         """Returns the name of the constant that holds a parameter, made once a program."""
@@ -113,6 +127,10 @@ class _Printer:
             name = self.params[literal] = f"k{len(self.params):04d}"
             self.const(name, type_, literal)
         return self.params[literal]
+
+
+def _path(name: str) -> str:
+    return f"@model_path/weights/{name}.bin"
 
 
 def _hex(value: Any) -> str:

@@ -7,17 +7,19 @@ module are one program, compiled and loaded once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jax_ane import _chips, _counters
 from jax_ane.compiler import (
+    baking,
     barriers,
     cost,
     flops,
@@ -49,6 +51,7 @@ class Settings:
     validate_ir: bool
     dump_dir: str
     strict: str
+    weights: str
 
     @classmethod
     def current(cls, carried: str = "") -> Settings:
@@ -59,7 +62,7 @@ class Settings:
         names = tuple(n.strip() for n in values["disable_passes"].split(",") if n.strip())
         return cls(
             values["placement"], values["chip"], values["numerics"], names,
-            values["validate_ir"], values["dump_dir"], values["strict"],
+            values["validate_ir"], values["dump_dir"], values["strict"], values["weights"],
         )  # fmt: skip
 
 
@@ -68,6 +71,7 @@ class AneProgram:
     """One ANE program: what the device gets, and what it is to its caller.
 
     `inputs` and `outputs` are the StableHLO types at the border, in the custom call's order;
+    `weights` are the blobs that hold what some of the inputs are, by path;
     `pass_statistics` has each enabled pass's number of changes; `estimate` is of one call on the
     chip, arguments of the program (weights) taken as unchanged since the last.
     """
@@ -86,6 +90,7 @@ class AneProgram:
     hazards: tuple[hazards.Hazard, ...] = ()
     spills: tuple[onchip.Spill, ...] = ()
     scaling: scaling.Scaling = scaling.NOTHING
+    weights: Mapping[str, mil.Weight] = dataclasses.field(default_factory=dict)
     handle: Any = None  # _native.Program once loaded
 
     @property
@@ -125,10 +130,13 @@ def surfaces(cluster: Cluster) -> int:
     return len(cluster.inputs) + len(cluster.outputs)
 
 
-def build(cluster: Cluster, settings: Settings) -> AneProgram:
+def build(
+    cluster: Cluster, settings: Settings, weights: Collection[int] = frozenset()
+) -> AneProgram:
     """Turns a cluster into a program that the chip accepts, not loaded yet.
 
-    What a chip refuses after raising (to `softmax` and the like) is built again of primitive ops.
+    What a chip refuses after raising (to `softmax` and the like) is built again of primitive ops,
+    what it refuses with `weights` (indices of values) as constants with all of them as inputs.
 
     Raises:
         Illegal: the chip refuses the program, or it cannot be written in MIL.
@@ -138,6 +146,10 @@ def build(cluster: Cluster, settings: Settings) -> AneProgram:
     if surfaces(cluster) > most:  # known before anything is lowered
         text = f"{surfaces(cluster)} inputs and outputs are more than {most}"
         raise Illegal(Reason("ANE041", text))
+    baked = {i for i, value in enumerate(cluster.inputs) if value.index in weights}
+    if baked:
+        with contextlib.suppress(Illegal):
+            return _build(cluster, settings, settings.disabled_passes, baked)
     try:
         return _build(cluster, settings, settings.disabled_passes)
     except _RefusedRaised:
@@ -148,9 +160,15 @@ class _RefusedRaised(Illegal):
     """A refused program with ops that passes made out of primitive ones."""
 
 
-def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...]) -> AneProgram:
+def _build(
+    cluster: Cluster,
+    settings: Settings,
+    disabled_passes: tuple[str, ...],
+    baked: Collection[int] = (),
+) -> AneProgram:
     chip = _chips.load(settings.chip)
-    context = lower.Context(chip["max_axis"]["value"])
+    constants = frozenset(cluster.inputs[i].index for i in baked)
+    context = lower.Context(chip["max_axis"]["value"], constants)
     try:
         for value in cluster.inputs:
             context.bind_input(value)
@@ -170,6 +188,13 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
     scaled = _scaling(program, computed, settings)
     if chip["drops_rounded_scale"]["value"]:
         rounding.guard(program)
+    about = {
+        "op_count": _op_count(program),
+        "estimate": cost.estimate(program, chip, set(range(len(cluster.inputs))) - computed),
+        "hazards": hazards.find(program),
+        "spills": onchip.find(program, chip["on_chip_bytes"]["value"]),
+    }
+    baking.bake(program, baked)
     mil.verify(program)
     printed = mil_text.to_text(program)
     try:
@@ -185,14 +210,12 @@ def _build(cluster: Cluster, settings: Settings, disabled_passes: tuple[str, ...
         inputs=[value.type for value in cluster.inputs if value.type],
         outputs=[value.type for value in cluster.outputs if value.type],
         flops=sum(flops.count(op) for op in cluster.ops),
-        op_count=_op_count(program),
+        weights=printed.weights,
         lowered_op_count=lowered_op_count,
         location=cluster.ops[0].location,
         pass_statistics=statistics,
-        estimate=cost.estimate(program, chip, set(range(len(cluster.inputs))) - computed),
-        hazards=hazards.find(program),
-        spills=onchip.find(program, chip["on_chip_bytes"]["value"]),
         scaling=scaled,
+        **about,
     )
 
 
@@ -232,7 +255,9 @@ def _fingerprint(printed: mil_text.Printed, scaled: scaling.Scaling, settings: S
     digest = hashlib.sha256()
     for part in (settings.chip, settings.numerics, str(scaled), printed.text):
         digest.update(part.encode() + b"\0")
-    for path in sorted(printed.blobs):
+    for path, weight in printed.weights.items():
+        digest.update(f"{path} {weight}".encode() + b"\0")
+    for path in sorted(printed.blobs.keys() - printed.weights.keys()):
         digest.update(path.encode() + b"\0" + printed.blobs[path])
     return digest.hexdigest()
 
@@ -253,12 +278,14 @@ def _start_runtime() -> None:
     )
 
 
-def _scaling_flags(program: AneProgram) -> tuple[list[bool], list[bool], float, Sequence[int]]:
+def _scaling_flags(
+    program: AneProgram, inputs: list[int]
+) -> tuple[list[bool], list[bool], float, Sequence[int]]:
     chosen = program.scaling
     if not chosen.inputs:
         return [], [], 0.0, ()
     return (
-        [i in chosen.inputs for i in range(len(program.inputs))],
+        [i in chosen.inputs for i in inputs],
         [i in chosen.outputs for i in range(len(program.outputs))],
         2.0**chosen.below,
         chosen.lifted,
@@ -274,16 +301,19 @@ def load(program: AneProgram, settings: Settings) -> None:
     from jax_ane import _native
 
     _start_runtime()
+    baked = {weight.argument for weight in program.weights.values()}
+    inputs = [i for i in range(len(program.inputs)) if i not in baked]
     with _lock:
         handle = _loaded.get(program.fingerprint)
         if handle is None:
             native = _native.load_program(
                 program.text, program.blobs, _chips.load(settings.chip),
                 settings.numerics == "exact",
-                [f"a{i:03d}" for i in range(len(program.inputs))],
+                [f"a{i:03d}" for i in range(len(inputs))],
                 [f"r{i:03d}" for i in range(len(program.outputs))],
                 program.name,
-                *_scaling_flags(program),
+                *_scaling_flags(program, inputs),
+                [(w.argument, path, w.moves) for path, w in program.weights.items()],
             )  # fmt: skip
             handle = _loaded[program.fingerprint] = _Handle(native)
             _counters.add("programs_compiled")

@@ -23,6 +23,7 @@ from jax_ane import precision
 from jax_ane._tree_paths import Freeze, describe, merge, path_of, split, trained
 from jax_ane.precision import DynamicLossScale, LossScale, SanitizeState
 from jax_ane.training import _adamw
+from jax_ane.training._pending import Pending
 
 LossFn = Callable[..., Any]
 
@@ -39,6 +40,7 @@ class TrainState:
         loss_scale: the loss scale, or None.
         model_state: what the model changes as it runs (statistics of batches, random streams), or
             None.
+        pending: with `update_every`, the gradients since the last update; None without.
     """
 
     params: Any
@@ -46,6 +48,7 @@ class TrainState:
     step: jax.Array
     loss_scale: LossScale | None
     model_state: Any = None
+    pending: Pending | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -111,6 +114,7 @@ class TrainStep:
         loss_scale: LossScale | None,
         clamp: bool | float,
         accumulate: int,
+        update_every: int,
         clip_norm: float | None,
         freeze: Freeze,
         fixed_shapes: bool,
@@ -121,6 +125,7 @@ class TrainStep:
         self._loss_scale = loss_scale
         self._clamp = clamp
         self._accumulate = accumulate
+        self._update_every = update_every
         self._clip_norm = clip_norm
         self._freeze = freeze
         self._fixed_shapes = fixed_shapes
@@ -159,7 +164,8 @@ class TrainStep:
         chosen, _ = split(masters, trained(masters, self._freeze))
         scale, model_state = jax.tree.map(_copy, (self._loss_scale, model_state))
         opt_state = self._optimizer.init(chosen)
-        return TrainState(masters, opt_state, jnp.int32(0), scale, model_state)
+        pending = Pending.start(chosen) if self._update_every > 1 else None
+        return TrainState(masters, opt_state, jnp.int32(0), scale, model_state, pending)
 
     def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         """Takes one step.
@@ -243,36 +249,47 @@ class TrainStep:
         inverse = jnp.float32(1) if scale is None else scale.unscale(jnp.float32(1))
         norm = optax.tree.norm(gradients).astype(jnp.float32) * inverse
         finite = jnp.isfinite(norm) & jnp.isfinite(loss)
-        factor = self._factor(norm, inverse)
-        old = params, state.opt_state, state.model_state
         skips = self._skips(state)
-        if native and self._adamw is not None and self._adamw.fits(params, state.opt_state):
-            applies = finite if skips else jnp.bool_(True)
-            params, opt_state, nonfinite = self._adamw.update(
-                gradients, jnp.float32(1) if factor is None else factor, applies,
-                jnp.isfinite(norm), state.opt_state, params,
-            )  # fmt: skip
-            model_state = jax.tree.map(
-                lambda new, kept: jnp.where(applies, new, kept),
-                measured.model_state,
-                state.model_state,
-            )
-        else:
+        keeps = finite if skips else jnp.bool_(True)
+        model_state = jax.tree.map(
+            lambda new, kept: jnp.where(keeps, new, kept), measured.model_state, state.model_state
+        )
+        native = native and self._adamw is not None and self._adamw.fits(params, state.opt_state)
+        nonfinite: Any = None
+        if state.pending is not None or not native:
             nonfinite = lax.cond(
                 jnp.isfinite(norm),
                 lambda: jnp.int32(0),
-                lambda: precision.count_nonfinite(gradients),
+                functools.partial(precision.count_nonfinite, gradients),
             )
+        pending, applies, of_update = state.pending, keeps, norm
+        if pending is not None:
+            pending = pending.add(gradients, inverse, keeps)
+            due = pending.steps == self._update_every
+            applies = due & (pending.taken > 0)
+            gradients, inverse = pending.mean(), jnp.float32(1)
+            of_update = optax.tree.norm(gradients).astype(jnp.float32)
+            pending = pending.cleared(due)
+        factor = self._factor(of_update, inverse)
+        if native:
+            assert self._adamw is not None
+            params, opt_state, counted = self._adamw.update(
+                gradients, jnp.float32(1) if factor is None else factor, applies,
+                jnp.isfinite(of_update), state.opt_state, params,
+            )  # fmt: skip
+            nonfinite = counted if nonfinite is None else nonfinite
+        else:
+            old = params, state.opt_state
 
-            def update() -> tuple[Any, Any, Any]:
+            def update() -> tuple[Any, Any]:
                 # Unscaled and clipped here, where the optimiser's own loops take it along.
                 true = gradients if factor is None else _times(gradients, factor)
                 updates, opt_state = self._optimizer.update(true, state.opt_state, params)
-                return optax.apply_updates(params, updates), opt_state, measured.model_state
+                return optax.apply_updates(params, updates), opt_state
 
             # A branch: a select would have to keep the old values beside the new.
-            new = lax.cond(finite, update, lambda: old) if skips else update()
-            params, opt_state, model_state = new
+            always = not skips and pending is None
+            params, opt_state = update() if always else lax.cond(applies, update, lambda: old)
         metrics = Metrics(
             loss=loss.astype(jnp.float32),
             grad_norm=norm,
@@ -285,7 +302,8 @@ class TrainStep:
         )
         new_scale = None if scale is None else scale.adjust(jnp.isfinite(norm))
         whole = merge(params, frozen)
-        return TrainState(whole, opt_state, state.step + 1, new_scale, model_state), metrics
+        after = TrainState(whole, opt_state, state.step + 1, new_scale, model_state, pending)
+        return after, metrics
 
     def _gradients(
         self, params: Any, frozen: Any, state: TrainState, batch: Any
@@ -383,6 +401,7 @@ def train_step(
     loss_scale: LossScale | None = None,
     clamp: bool | float = False,
     accumulate: int = 1,
+    update_every: int = 1,
     clip_norm: float | None = None,
     freeze: Freeze = None,
     fixed_shapes: bool = True,
@@ -402,6 +421,9 @@ def train_step(
             to that magnitude.
         accumulate: micro-batches a batch is cut into along its leading axis; gradients are
             averaged in float32 before the one update.
+        update_every: steps that share one update, of the mean of their gradients. Between updates
+            the weights stay as they are, which `jax_ane.config(weights="baked")` profits from; it
+            costs one more float32 copy of the trained parameters.
         clip_norm: gradients with a larger 2-norm over all of them are scaled down to it.
         freeze: parameters that are not trained: a regular expression that is searched in their
             paths (`"encoder/"`), or a function of the path. They have neither gradients nor
@@ -426,13 +448,16 @@ def train_step(
     """
     if accumulate < 1:
         raise ValueError(f"accumulate={accumulate} must be at least 1")
+    if update_every < 1:
+        raise ValueError(f"update_every={update_every} must be at least 1")
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm={clip_norm} must be positive")
     if not isinstance(clamp, bool) and not clamp > 0:
         raise ValueError(f"clamp={clamp} must be True, False or a positive magnitude")
     return TrainStep(
-        loss_fn, optimizer, loss_scale, clamp, accumulate, clip_norm, freeze, fixed_shapes
-    )
+        loss_fn, optimizer, loss_scale, clamp, accumulate, update_every, clip_norm, freeze,
+        fixed_shapes,
+    )  # fmt: skip
 
 
 def _master(leaf: Any) -> jax.Array:

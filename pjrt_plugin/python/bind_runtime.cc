@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
@@ -14,6 +15,7 @@
 #include "runtime/adamw.h"
 #include "runtime/ffi_handler.h"
 #include "runtime/program_table.h"
+#include "runtime/weights.h"
 #include "util/memory_pool.h"
 
 namespace jax_ane::python {
@@ -51,11 +53,15 @@ class ProgramHandle {
     std::shared_ptr<BoundProgram> program_;
 };
 
+// (argument, blob path, moves) of runtime::WeightSlot.
+using Weight = std::tuple<size_t, std::string, std::vector<runtime::WeightSlot::Move>>;
+
 ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const nb::dict& chip,
                            bool exact, std::vector<std::string> input_names,
                            std::vector<std::string> output_names, std::string name,
                            std::vector<bool> scaled_inputs, std::vector<bool> scaled_outputs,
-                           float scaled_below, std::vector<int> lifted_outputs) {
+                           float scaled_below, std::vector<int> lifted_outputs,
+                           const std::vector<Weight>& weights) {
     software::ChipTraits traits = Get(ReadChip(chip));
     software::NumericsMode mode =
         exact ? software::NumericsMode::kExact : software::NumericsMode::kFast;
@@ -72,6 +78,9 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
                                     std::move(name));
     };
     std::shared_ptr<BoundProgram> program = Get(work());
+    std::vector<runtime::WeightSlot> slots;
+    for (const auto& [argument, path, moves] : weights) slots.push_back({argument, path, moves});
+    if (!slots.empty()) program->Bake(std::move(slots));
     return new ProgramHandle(Get(ProgramTable::Get().Add(program)), program);
 }
 
@@ -87,6 +96,7 @@ nb::list ProgramStats() {
         row["loaded"] = program != nullptr;
         row["evaluations"] = totals.evaluations;
         row["loads"] = totals.loads;
+        row["donations"] = totals.donations;
         row["bytes_in"] = totals.bytes_in;
         row["bytes_out"] = totals.bytes_out;
         row["milliseconds"] = static_cast<double>(totals.nanoseconds) * 1e-6;
@@ -111,11 +121,13 @@ void BindRuntime(nb::module_& m) {
         nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
         nb::arg("scaled_inputs") = std::vector<bool>(),
         nb::arg("scaled_outputs") = std::vector<bool>(), nb::arg("scaled_below") = 0.0f,
-        nb::arg("lifted_outputs") = std::vector<int>(), nb::rv_policy::take_ownership,
+        nb::arg("lifted_outputs") = std::vector<int>(), nb::arg("weights") = std::vector<Weight>(),
+        nb::rv_policy::take_ownership,
         "Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which "
         "inputs are scaled by a power of two where they lie below `scaled_below`, and which "
         "outputs "
-        "with them; exponents say by how much the program itself has made each output too large.");
+        "with them; exponents say by how much the program itself has made each output too large; "
+        "`weights` are the constants that arguments of a call hold: (argument, blob path, moves).");
     m.def("program_stats", &ProgramStats,
           "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(

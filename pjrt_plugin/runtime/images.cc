@@ -49,6 +49,12 @@ ImageRegistry& ImageRegistry::Get() {
     return *registry;
 }
 
+std::shared_ptr<const void> ImageRegistry::Promise(const void* data) {
+    std::lock_guard lock(mutex_);
+    const auto it = sets_.find(data);
+    return it != sets_.end() ? it->second : nullptr;
+}
+
 std::shared_ptr<Image> ImageRegistry::Find(const software::Engine& engine, const HostArray& array,
                                            const device::BoundaryTensor& tensor) {
     std::shared_ptr<BufferImages::Set> set;

@@ -64,6 +64,10 @@ class ImageRegistry {
     std::shared_ptr<Image> Find(const software::Engine& engine, const HostArray& array,
                                 const device::BoundaryTensor& tensor);
 
+    // What stands for the promise of the bytes at `data`; null when nobody vouches for them. No
+    // other promise is ever the same object.
+    std::shared_ptr<const void> Promise(const void* data);
+
   private:
     friend class BufferImages;
     std::mutex mutex_;

@@ -10,6 +10,7 @@
 
 #include "runtime/convert.h"
 #include "runtime/images.h"
+#include "runtime/weights.h"
 #include "util/aligned_memory.h"
 #include "util/half.h"
 
@@ -106,6 +107,9 @@ struct BoundProgram::Surfaces {
     std::atomic<int64_t> bytes_{0};  // inputs are bound on several threads
 };
 
+BoundProgram::BoundProgram() = default;
+BoundProgram::~BoundProgram() = default;
+
 StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::Create(
     std::shared_ptr<device::Device> device, std::shared_ptr<device::CompiledProgram> compiled,
     std::vector<std::string> input_names, std::vector<std::string> output_names, Scaling scaling,
@@ -147,7 +151,13 @@ StatusOr<std::shared_ptr<BoundProgram>> BoundProgram::WithWeights(device::Blobs 
         return list;
     };
     JAX_ANE_RETURN_IF_ERROR(program->BindPorts(names(inputs_), names(outputs_)));
+    counters_->donations.fetch_add(1, std::memory_order_relaxed);
     return program;
+}
+
+void BoundProgram::Bake(std::vector<WeightSlot> slots) {
+    baked_ = std::make_unique<BakedWeights>(std::move(slots));
+    Unload();  // nobody runs it with the zeros that it was compiled with
 }
 
 Status BoundProgram::BindPorts(const std::vector<std::string>& input_names,
@@ -373,6 +383,13 @@ Status BoundProgram::ForEachPort(const std::vector<Port>& ports, Fn&& fn) const 
 
 StatusOr<float> BoundProgram::Run(std::span<const HostArray> inputs,
                                   std::span<const HostArray> outputs) {
+    if (baked_ != nullptr) {
+        if (!baked_->Fits(inputs.size(), inputs_.size())) {
+            return Internal("program " + name_ + ": called with another number of arrays");
+        }
+        JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<BoundProgram> loaded, baked_->Find(*this, inputs));
+        return loaded->Run(baked_->Rest(inputs), outputs);
+    }
     if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
         return Internal("program " + name_ + ": called with another number of arrays");
     }
@@ -425,6 +442,7 @@ ProgramTotals Read(const ProgramCounters& counters) {
     totals.bytes_out = counters.bytes_out.load(std::memory_order_relaxed);
     totals.nanoseconds = counters.nanoseconds.load(std::memory_order_relaxed);
     totals.loads = counters.loads.load(std::memory_order_relaxed);
+    totals.donations = counters.donations.load(std::memory_order_relaxed);
     return totals;
 }
 

@@ -43,6 +43,7 @@ struct ProgramCounters {
     std::atomic<int64_t> bytes_out{0};
     std::atomic<int64_t> nanoseconds{0};
     std::atomic<int64_t> loads{0};
+    std::atomic<int64_t> donations{0};  // of new weights, each of which is a load too
 };
 
 // The same counts as plain numbers.
@@ -52,7 +53,11 @@ struct ProgramTotals {
     int64_t bytes_out = 0;
     int64_t nanoseconds = 0;
     int64_t loads = 0;
+    int64_t donations = 0;
 };
+
+class BakedWeights;
+struct WeightSlot;
 
 // A program bound to its caller's argument order. Run may be called from several threads at once.
 class BoundProgram {
@@ -71,8 +76,14 @@ class BoundProgram {
     // Returns what results that keep their scale must be multiplied by, a power of two; what the
     // program itself lifted them by (Scaling::lifted) is not in it.
     StatusOr<float> Run(std::span<const HostArray> inputs, std::span<const HostArray> outputs);
+    ~BoundProgram();
+
+    // From now on some of the caller's arguments are constants of the program, which was compiled
+    // with zeros for them (weights.h).
+    void Bake(std::vector<WeightSlot> slots);
 
     const std::string& name() const { return name_; }
+    const software::Engine& engine() const { return engine_; }
     size_t arena_bytes() const { return arena_bytes_; }
     size_t lower_bound_bytes() const { return lower_bound_bytes_; }
     size_t weight_bytes() const { return weight_bytes_; }
@@ -95,7 +106,7 @@ class BoundProgram {
     };
     struct Surfaces;
 
-    BoundProgram() = default;
+    BoundProgram();
     Status BindPorts(const std::vector<std::string>& input_names,
                      const std::vector<std::string>& output_names);
     // Calls fn(index, port) -> Status for each port, on several threads; returns the first failure.
@@ -139,6 +150,8 @@ class BoundProgram {
     size_t arena_bytes_ = 0;
     size_t lower_bound_bytes_ = 0;
     size_t weight_bytes_ = 0;
+
+    std::unique_ptr<BakedWeights> baked_;
 
     std::mutex mutex_;  // for loading and unloading, never for a call of a loaded program
     UseGate gate_;      // open while loaded_ is there

@@ -11,7 +11,7 @@ rules that need every element ask for `context.dense(value)`. Rank 0 is MIL shap
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -103,10 +103,14 @@ class Context:
 
     Args:
         axis_limit: the chip's longest axis.
+        constants: inputs, by index, that become constants of the program (compiler/baking.py).
     """
 
-    def __init__(self, axis_limit: int = NARROWEST_LIMIT) -> None:
+    def __init__(
+        self, axis_limit: int = NARROWEST_LIMIT, constants: Collection[int] = frozenset()
+    ) -> None:
         self.axis_limit = axis_limit
+        self.constants = constants
         self.builder = mil.Builder()
         self.barriers: dict[tuple[int, int], mil.Value] = {}  # by the whole one and the operand
         self._values: dict[int, mil.Value] = {}

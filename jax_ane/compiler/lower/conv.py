@@ -2,7 +2,8 @@
 """Lowering of `convolution`: gathered taps and one matmul, or taps by elementwise arithmetic.
 
 No chip is sure to take run-time weights in `conv` beyond batch 1 and one group, and in training
-every weight is a run-time value, so a convolution becomes the same contraction in two steps: slices
+every weight is a run-time value. Where weights are constants (`jax_ane.config(weights="baked")`) it
+is the chip's own `conv`; otherwise a convolution becomes the same contraction in two steps: slices
 of the padded input, one per tap, side by side (the patches), and a matmul with the weights.
 
 Four forms, chosen by which moves the least data:
@@ -103,6 +104,8 @@ def tap_count(op: Op, spec: ConvSpec) -> int:
 @lowers("stablehlo.convolution")
 def lower_convolution(context: Context, op: Op) -> mil.Value:
     conv = _Conv(context, op)
+    if conv.is_the_chips:
+        return conv.by_chip()
     if math.prod(conv.window) > math.prod(conv.out_spatial):
         return conv.by_outputs()
     if conv.is_depthwise:
@@ -182,7 +185,34 @@ class _Conv:
             pieces.append(self.context.slice(held, begin, extent, step))
         return pieces
 
-    # -- the four forms ---------------------------------------------------------
+    # -- the forms ---------------------------------------------------------
+
+    @property
+    def is_the_chips(self) -> bool:
+        """Whether the chip's own convolution is it: of constant weights, over a plain image."""
+        spec = self.spec
+        return (
+            self.op.operands[1].index in self.context.constants
+            and spec.rank == 2
+            and spec.batch_groups == 1
+            and set(spec.lhs_dilation) == {1}
+            and not any(spec.reversal)
+            and min(*spec.low, *spec.high) >= 0
+        )
+
+    def by_chip(self) -> mil.Value:
+        spec = self.spec
+        held = self.context.dense(self.op.operands[0])
+        product = self.context.op(
+            "conv",
+            {"x": self.context.transpose(held, spec.lhs_axes), "weight": self.rhs("ois")},
+            strides=spec.strides,
+            pad_type="custom",
+            pad=(spec.low[0], spec.high[0], spec.low[1], spec.high[1]),
+            dilations=spec.rhs_dilation,
+            groups=spec.feature_groups,
+        )
+        return self._to_output(product, ["b", "o", "s"])
 
     def by_rows(self) -> mil.Value:
         context, spec = self.context, self.spec
