@@ -23,16 +23,21 @@ class MilWriter {
         declared_ += (declared_.empty() ? "" : ", ") + Tensor("fp16", dims) + " " + name;
         return name;
     }
+    std::string Constant(const std::string& type, const std::string& value) {
+        const std::string name = "c" + std::to_string(constants_++);
+        body_ += type + " " + name + " = const()[val = " + value + "];\n";
+        return name;
+    }
     std::string Ints(const Dims& values) {
         const std::string type = Tensor("int32", {static_cast<int64_t>(values.size())});
-        return Const(type, type + "(" + DimsText(values) + ")");
+        return Constant(type, type + "(" + DimsText(values) + ")");
     }
     std::string Int(int64_t value) {
-        return Const("int32", "int32(" + std::to_string(value) + ")");
+        return Constant("int32", "int32(" + std::to_string(value) + ")");
     }
-    std::string Bool(bool value) { return Const("bool", value ? "bool(true)" : "bool(false)"); }
+    std::string Bool(bool value) { return Constant("bool", value ? "bool(true)" : "bool(false)"); }
     std::string String(const std::string& value) {
-        return Const("string", "string(\"" + value + "\")");
+        return Constant("string", "string(\"" + value + "\")");
     }
     // `call` is "exp(x = v3)".
     std::string Op(const Dims& dims, const std::string& call) {
@@ -57,11 +62,6 @@ class MilWriter {
   private:
     static std::string Tensor(const std::string& dtype, const Dims& dims) {
         return "tensor<" + dtype + ", " + DimsText(dims) + ">";
-    }
-    std::string Const(const std::string& type, const std::string& value) {
-        const std::string name = "c" + std::to_string(constants_++);
-        body_ += type + " " + name + " = const()[val = " + value + "];\n";
-        return name;
     }
 
     std::string declared_, body_;
