@@ -85,10 +85,12 @@ def load_program(
     scaled_outputs: Sequence[bool] = ...,
     scaled_below: float = ...,
     lifted_outputs: Sequence[int] = ...,
+    key: int = 0,
 ) -> Program:
     """
     Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which
-    inputs are scaled by a power of two, and which outputs with them.
+    inputs are scaled by a power of two, and which outputs with them. Calls in host programs name
+    it by `key`.
     """
 
 def pool_bytes() -> tuple[int, int]:

@@ -55,7 +55,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
                            bool exact, std::vector<std::string> input_names,
                            std::vector<std::string> output_names, std::string name,
                            std::vector<bool> scaled_inputs, std::vector<bool> scaled_outputs,
-                           float scaled_below, std::vector<int> lifted_outputs) {
+                           float scaled_below, std::vector<int> lifted_outputs, int64_t key) {
     software::ChipTraits traits = Get(ReadChip(chip));
     software::NumericsMode mode =
         exact ? software::NumericsMode::kExact : software::NumericsMode::kFast;
@@ -72,7 +72,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
                                     std::move(name));
     };
     std::shared_ptr<BoundProgram> program = Get(work());
-    return new ProgramHandle(Get(ProgramTable::Get().Add(program)), program);
+    return new ProgramHandle(Get(ProgramTable::Get().Add(program, key)), program);
 }
 
 nb::list ProgramStats() {
@@ -111,11 +111,13 @@ void BindRuntime(nb::module_& m) {
         nb::arg("exact"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("name"),
         nb::arg("scaled_inputs") = std::vector<bool>(),
         nb::arg("scaled_outputs") = std::vector<bool>(), nb::arg("scaled_below") = 0.0f,
-        nb::arg("lifted_outputs") = std::vector<int>(), nb::rv_policy::take_ownership,
+        nb::arg("lifted_outputs") = std::vector<int>(), nb::arg("key") = 0,
+        nb::rv_policy::take_ownership,
         "Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which "
         "inputs are scaled by a power of two where they lie below `scaled_below`, and which "
         "outputs "
-        "with them; exponents say by how much the program itself has made each output too large.");
+        "with them; exponents say by how much the program itself has made each output too large. "
+        "Calls in host programs name it by `key`.");
     m.def("program_stats", &ProgramStats,
           "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(
