@@ -101,7 +101,8 @@ def test_info_shows_versions_engine_and_flags():
     assert values["isa"] in ("scalar", "avx2", "avx512", "amx", "neon")
     assert values["memory"].endswith(" GiB")
     assert values["program_cache"].startswith("in memory, ")
-    assert values["flags_off_default"] == {}
+    assert values["flags_off_default"] == {"cache_dir": "off"}  # as conftest sets it
+    assert values["disk_cache"] == "off"
     for name, value in values.items():
         assert f"{name} " in repr(info) and str(value) in repr(info)
         assert f"<td>{name}</td>" in info._repr_html_()
