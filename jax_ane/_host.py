@@ -146,6 +146,7 @@ def compile(program: bytes, options: bytes, stored: bytes = b"") -> HostExecutab
         stored: what `HostExecutable.stored` gave; where it does not fit this process, or is
             damaged, the program is compiled again.
     """
+    internals.prepare_libraries(program)
     if stored:
         try:
             return _load(stored, options)

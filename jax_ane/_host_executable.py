@@ -164,11 +164,14 @@ class HostExecutable:
 
         JAX reads it back at every compilation, for the layouts of the results. On one device that
         is what XLA:CPU made of it, which is read much more quickly than StableHLO; on several, the
-        module as it was before the partitioner changed its shapes.
+        module as it was before the partitioner changed its shapes, except where jaxlib cannot read
+        that: what runs on each device by itself has no form in HLO.
         """
-        proto = internals.hlo_proto(self._inner) if len(self.devices) == 1 else None
+        module = self._compiled.host_module
+        may_read = len(self.devices) > 1 and b"manual_computation" not in module
+        proto = None if may_read else internals.hlo_proto(self._inner)
         if proto is None:
-            return "mlir", self._compiled.host_module
+            return "mlir", module
         shape = protobuf.field(proto, _PROGRAM_SHAPE)
         config = protobuf.message((_CONFIG_LAYOUT, shape))
         return "hlo_with_config", protobuf.message((_PROTO, proto), (_CONFIG, config))

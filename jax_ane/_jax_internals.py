@@ -45,6 +45,7 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jax._src.sharding_impls", "GSPMDSharding", "more than one device"),
     ("jaxlib.xla_client", "make_cpu_client", "the device"),
     ("jaxlib.xla_client", "CompileOptions.ParseFromString", "the device"),
+    ("jaxlib.lapack", "_lapack.initialize", "linear algebra in programs of other processes"),
     ("jaxlib._jax", "array_result_handler", "the device"),
     ("jaxlib._jax", "batched_device_put", "the device"),
     ("jaxlib._jax", "buffer_to_dlpack_managed_tensor", "reads without a copy"),
@@ -266,6 +267,22 @@ def make_inner_client(num_devices: int) -> Any:
 def parse_compile_options(options: bytes) -> Any:
     """Returns the CompileOptions that JAX serialised."""
     return _require("jaxlib.xla_client", "CompileOptions.ParseFromString")(options)
+
+
+_LAPACK = b"lapack_"  # how the targets of its custom calls begin
+
+
+def prepare_libraries(program: bytes) -> None:
+    """Makes ready what a program's custom calls call.
+
+    JAX finds LAPACK's functions when it lowers a call to one. A program that was lowered by another
+    process would call null pointers.
+
+    Raises:
+        RuntimeError: this JAX keeps its way of doing so elsewhere.
+    """
+    if _LAPACK in program:
+        _require("jaxlib.lapack", "_lapack.initialize")()
 
 
 def serialise(executable: Any) -> bytes | None:

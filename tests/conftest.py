@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +16,6 @@ import pytest
 os.environ["PYTHONSAFEPATH"] = "1"
 # Tests compile what they test, and leave nothing in the user's cache.
 os.environ["JAX_ANE_CACHE_DIR"] = "off"
-_caches = tempfile.TemporaryDirectory(prefix="jax_ane_tests_")  # of those that unset the flag
-os.environ["XDG_CACHE_HOME"] = _caches.name
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 

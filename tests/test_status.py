@@ -107,7 +107,8 @@ def test_info_shows_versions_engine_and_flags():
         assert f"{name} " in repr(info) and str(value) in repr(info)
         assert f"<td>{name}</td>" in info._repr_html_()
     with jax_ane.config(numerics="fast"):
-        assert jax_ane.info().to_dict()["flags_off_default"] == {"numerics": "fast"}
+        off = {"cache_dir": "off", "numerics": "fast"}
+        assert jax_ane.info().to_dict()["flags_off_default"] == off
 
 
 def test_stats_count_compilations_evaluations_and_bytes(ane):

@@ -152,6 +152,51 @@ def test_a_program_is_not_loaded_for_another_chip(compiled, python, tmp_path):
     assert "compile it again" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["cholesky", "eigvalsh"])
+def test_linear_algebra_is_made_ready_in_another_process(ane, python, tmp_path, name):
+    """Nothing is lowered there, which is when JAX finds LAPACK's functions."""
+    x = jax.device_put(np.diag(np.arange(1, 5, dtype=np.float32)), ane)
+    program = jax.jit(getattr(jnp.linalg, name)).lower(x).compile()
+    held = (serialize_executable.serialize(program), np.asarray(x), np.asarray(program(x)))
+    (tmp_path / "program").write_bytes(pickle.dumps(held))
+    done = python("-c", LOAD, "program")
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "0", "0", "0"]), done.stderr
+
+
+def test_a_program_of_several_devices_is_stored_and_serialised(python, tmp_path):
+    code = """
+import jax, numpy as np, jax.numpy as jnp
+import jax_ane
+from jax_ane import _cache
+from jax.experimental import serialize_executable
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+_cache.WORTH_S = 0.0
+devices = jax.devices("ane")
+mesh = Mesh(np.array(devices), ("d",))
+split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("d",), ()))
+x = np.linspace(-1, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+arrays = jax.device_put(x, split), jax.device_put(x / 64, whole)
+f = jax.jit(lambda x, w: (jnp.tanh(x @ w), jnp.sum(x * x)), out_shardings=(split, whole))
+def show(results):
+    return [np.asarray(r).tobytes().hex()[:80] + str(r.sharding) for r in results]
+with jax_ane.config(placement="ane"):
+    first = show(f(*arrays))
+    stats = jax_ane.stats()
+    compiled = f.lower(*arrays).compile()
+payload = serialize_executable.serialize(compiled)
+again = serialize_executable.deserialize_and_load(
+    *payload, backend="ane", execution_devices=devices)
+assert show(again(*arrays)) == first
+assert jax_ane.stats().stored_rejected == 0
+print(first, stats.compilations, stats.cache_hits)
+"""
+    environ = {"JAX_ANE_NUM_DEVICES": "2", "JAX_ANE_CACHE_DIR": str(tmp_path / "c")}
+    first, second = (python("-c", code, **environ) for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout.endswith(" 1 0\n")
+    assert second.stdout == first.stdout.removesuffix(" 1 0\n") + " 0 1\n"
+
+
 RUN = """
 import jax, jax.numpy as jnp, numpy as np, sys
 import jax_ane
