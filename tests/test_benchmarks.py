@@ -27,7 +27,8 @@ def test_the_model_table_has_all_models():
 
 def run(folder, *arguments):
     """Runs Python in `folder`, with the benchmarks' modules at hand."""
-    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    paths = (str(BENCHMARKS), os.environ.get("PYTHONPATH", ""))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True, text=True, cwd=folder, env=environment, check=False,
