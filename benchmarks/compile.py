@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", metavar="PATH", help="write a PNG of the growth")
     options = parser.parse_args(argv)
+    jax_ane.config.update("cache_dir", "off")
     step, growth = measure_step(), measure_growth()
     exponent = slope(growth)
     if options.json:

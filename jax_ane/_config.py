@@ -58,6 +58,8 @@ class Flag:
         return (
             f"`{self.default}`, a whole number from {self.minimum}"
             if self.type is int
+            else f"`{self.default}`, any text"
+            if self.default
             else "empty, any text"
         )
 
@@ -106,6 +108,10 @@ _ROWS = (
          "constants, loaded anew where they change", "compile", ("inputs", "baked")),
     Flag("strict", str, "off", "what an op refused by the ANE that was asked to run there, or an "
          "fp16 hazard, does at compilation", "compile", ("off", "warn", "error")),
+    Flag("cache_dir", str, "auto", "folder of compiled programs for later processes; `auto`: the "
+         "user's cache folder; `off` or empty: none"),
+    Flag("cache_max_bytes", int, 4 << 30, "bytes that the folder may hold; the entry used longest "
+         "ago goes first"),
     Flag("dump_dir", str, "", "folder for each compilation's StableHLO, MIL, blobs and report"),
     Flag("validate_ir", bool, False, "verify the MIL IR after every pass"),
     Flag("disable_passes", str, "", "comma-separated names of passes to leave out"),

@@ -17,10 +17,10 @@ def add(name: str, amount: int = 1) -> None:
         _counts[name] += amount
 
 
-def add_fallback(code: str) -> None:
-    """Counts one op that stays on the host, by reason code."""
+def add_fallback(code: str, amount: int = 1) -> None:
+    """Counts ops that stay on the host, by reason code."""
     with _lock:
-        _fallbacks[code] += 1
+        _fallbacks[code] += amount
 
 
 def snapshot() -> tuple[dict[str, int], dict[str, int]]:

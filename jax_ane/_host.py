@@ -9,73 +9,43 @@ Nothing here may call `jax.devices()`: JAX holds its backend lock while it makes
 from __future__ import annotations
 
 import atexit
-import dataclasses
 import functools
+import hashlib
 import importlib
 import importlib.util
+import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.core
-import ml_dtypes
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo
 
+from jax_ane import _cache, _counters, _native, _stored
 from jax_ane import _engine as start_flags
 from jax_ane import _jax_internals as internals
-from jax_ane import _native
 from jax_ane import _protobuf as protobuf
 from jax_ane._device_assignment import assigned_ids
+from jax_ane._element_types import MLIR_TYPES, TOKEN, dtype_of
+from jax_ane._host_executable import (
+    CompiledModule,
+    HostExecutable,
+    LoadedModule,
+    Measured,
+    Output,
+    Signature,
+)
+from jax_ane.compiler import loading, updates
 
 logger = logging.getLogger("jax_ane")
 
-# numpy's name for each PJRT_Buffer_Type; None where numpy has none.
-_TYPE_NAMES: tuple[str | None, ...] = (
-    None, "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-    "float16", "float32", "float64", "bfloat16", "complex64", "complex128", "float8_e5m2",
-    "float8_e4m3fn", "float8_e4m3b11fnuz", "float8_e5m2fnuz", "float8_e4m3fnuz", "int4", "uint4",
-    None, "int2", "uint2", "float8_e4m3", "float8_e3m4", "float8_e8m0fnu", "float4_e2m1fn",
-    "int1", "uint1",
-)  # fmt: skip
-_TOKEN = 23
-
-# Field numbers of XLA's messages: HloModuleProto.host_program_shape, the two fields of
-# HloModuleProtoWithConfig, and HloModuleConfigProto.entry_computation_layout.
-_PROGRAM_SHAPE = 4
-_PROTO, _CONFIG = 1, 2
-_CONFIG_LAYOUT = 1
-
-# PJRT_Buffer_Type of each MLIR element type.
-_MLIR_TYPES: dict[str, int] = {
-    "i1": 1, "i8": 2, "i16": 3, "i32": 4, "i64": 5, "ui8": 6, "ui16": 7, "ui32": 8, "ui64": 9,
-    "f16": 10, "f32": 11, "f64": 12, "bf16": 13, "complex<f32>": 14, "complex<f64>": 15,
-    "f8E5M2": 16, "f8E4M3FN": 17, "f8E4M3B11FNUZ": 18, "f8E5M2FNUZ": 19, "f8E4M3FNUZ": 20,
-    "i4": 21, "ui4": 22, "i2": 24, "ui2": 25, "f8E4M3": 26, "f8E3M4": 27, "f8E8M0FNU": 28,
-    "f4E2M1FN": 29,
-}  # fmt: skip
-
-
-@functools.cache
-def dtype_of(type_code: int) -> np.dtype:
-    """Returns the numpy dtype of a PJRT_Buffer_Type.
-
-    Raises:
-        NotImplementedError: numpy and ml_dtypes have no such type.
-    """
-    name = _TYPE_NAMES[type_code]
-    if name is not None:
-        scalar = getattr(ml_dtypes, name, None)
-        if scalar is not None:
-            return np.dtype(scalar)
-        if hasattr(np, name):
-            return np.dtype(name)
-    raise NotImplementedError(f"numpy has no dtype for {name or 'PJRT type'} ({type_code})")
+# CompileOptionsProto's executable_build_options, and their debug_options.
+_OPTIONS_WITH_MAPS = (3, 3)
 
 
 class HostEngine:
@@ -123,34 +93,6 @@ def engine() -> HostEngine:
         return _engine if _engine is not None else HostEngine(1)
 
 
-class Output(NamedTuple):
-    """One result of a program: PJRT_Buffer_Type and shape on one device."""
-
-    type_code: int
-    shape: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """What the plugin needs to know of a module's `main`, whole arrays, before partitioning."""
-
-    name: str
-    inputs: tuple[Output, ...]
-    outputs: tuple[Output, ...]
-    donated: tuple[bool, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class CompiledModule:
-    """The compiler's answer: what XLA:CPU runs, and what to tell about it."""
-
-    host_module: bytes
-    text: str = ""
-    flops: float = -1.0
-    bytes_accessed: float = -1.0
-    keepalive: object = None
-
-
 def parse_module(program: bytes) -> ir.Module:
     """Returns the module in `program`, a portable artifact or plain bytecode.
 
@@ -190,134 +132,49 @@ def read_signature(module: ir.Module) -> Signature:
 def _output(type_: ir.Type) -> Output:
     text = str(type_)
     if text == "!stablehlo.token":
-        return Output(_TOKEN, ())
+        return Output(TOKEN, ())
     ranked = ir.RankedTensorType(type_)
-    return Output(_MLIR_TYPES[str(ranked.element_type)], tuple(ranked.shape))
+    return Output(MLIR_TYPES[str(ranked.element_type)], tuple(ranked.shape))
 
 
-class HostExecutable:
-    """A compiled program: the inner executable and what C++ reads of it, once."""
-
-    def __init__(
-        self,
-        owner: HostEngine,
-        inner: Any,
-        signature: Signature,
-        options: Any,
-        compiled: CompiledModule,
-        callbacks: Sequence[Any],
-    ) -> None:
-        self._inner = inner
-        self._compiled = compiled
-        self._callbacks = tuple(callbacks)
-        self.name = signature.name
-        self.num_replicas = options.num_replicas
-        self.num_partitions = options.num_partitions
-        self.device_assignment: bytes = options.device_assignment.serialize()
-        self.devices = inner.local_devices()
-        self.device_ids = tuple(device.id for device in self.devices)
-        self.donated = signature.donated
-        self.is_portable = not callbacks
-        self.token = owner.token
-        self.execute = inner.execute_sharded
-        self._set_shardings(signature)
-        kept = [o for o in self.outputs if o.type_code != _TOKEN]
-        self._num_tokens = len(self.outputs) - len(kept)
-        shardings = [owner.shardings[i] for i in self.device_ids]
-        self._shard_shardings = shardings
-        self.handlers = (
-            [internals.result_handler(o.shape, dtype_of(o.type_code), shardings[0]) for o in kept]
-            if len(self.devices) == 1
-            else []
-        )
-        self.memory_stats = self._read_memory_stats()
-        self.costs = self._read_costs()
-
-    def _set_shardings(self, signature: Signature) -> None:
-        self._input_shardings: list[Any] = []
-        self.parameter_shardings: list[bytes] | None = None
-        self.output_shardings: list[bytes] | None = None
-        self.outputs = signature.outputs
-        if len(self.devices) == 1:
-            return
-        self._inputs = signature.inputs
-        parameters = self._inner.get_parameter_shardings()
-        outputs = self._inner.get_output_shardings()
-        if parameters is not None:
-            self.parameter_shardings = [s.SerializeToString() for s in parameters]
-            self._input_shardings = [internals.gspmd_sharding(self.devices, s) for s in parameters]
-        if outputs is not None:
-            self.output_shardings = [s.SerializeToString() for s in outputs]
-            self.outputs = tuple(
-                Output(o.type_code, internals.gspmd_sharding(self.devices, s).shard_shape(o.shape))
-                if o.type_code != _TOKEN
-                else o
-                for o, s in zip(signature.outputs, outputs, strict=True)
-            )
-
-    def execute_shards(self, shards: list[list[Any]]) -> list[list[Any]]:
-        """Runs on several devices: arguments and results are [device][index]."""
-        arguments = []
-        for index in range(len(shards[0])):
-            pieces = [device[index] for device in shards]
-            sharding = self._input_shardings[index]
-            whole = self._inputs[index]
-            aval = jax.core.ShapedArray(whole.shape, dtype_of(whole.type_code))
-            arguments.append(internals.assemble(aval, sharding, pieces))
-        results = self.execute(arguments).disassemble_into_single_device_arrays()
-        by_output = results[self._num_tokens :]
-        return [[output[i] for output in by_output] for i in range(len(self.devices))]
-
-    def optimized_program(self) -> tuple[str, bytes]:
-        """Returns the format and the bytes of the program that XLA:CPU runs.
-
-        JAX reads it back at every compilation, for the layouts of the results. On one device that
-        is what XLA:CPU made of it, which is read much more quickly than StableHLO; on several, the
-        module as it was before the partitioner changed its shapes.
-        """
-        proto = internals.hlo_proto(self._inner) if len(self.devices) == 1 else None
-        if proto is None:
-            return "mlir", self._compiled.host_module
-        shape = protobuf.field(proto, _PROGRAM_SHAPE)
-        config = protobuf.message((_CONFIG_LAYOUT, shape))
-        return "hlo_with_config", protobuf.message((_PROTO, proto), (_CONFIG, config))
-
-    def publish(self, fingerprint: str) -> None:
-        """Lets `compiled.as_text()` find this program by the fingerprint that C++ gave it."""
-        internals.programs[fingerprint] = self
-
-    @property
-    def text(self) -> str:
-        """What this program does where, for humans."""
-        return self._compiled.text or self._inner.get_hlo_text()
-
-    def _read_memory_stats(self) -> tuple[int, ...]:
-        stats = self._inner.get_compiled_memory_stats()
-        return (
-            stats.generated_code_size_in_bytes,
-            stats.argument_size_in_bytes,
-            stats.output_size_in_bytes,
-            stats.alias_size_in_bytes,
-            stats.temp_size_in_bytes,
-            stats.peak_memory_in_bytes,
-        )
-
-    def _read_costs(self) -> list[tuple[str, float]]:
-        costs = {k: float(v) for k, v in self._inner.cost_analysis().items()}
-        if self._compiled.flops >= 0:
-            costs["flops"] = self._compiled.flops
-        if self._compiled.bytes_accessed >= 0:
-            costs["bytes accessed"] = self._compiled.bytes_accessed
-        return list(costs.items())
-
-
-def compile(program: bytes, options: bytes) -> HostExecutable:
+def compile(program: bytes, options: bytes, stored: bytes = b"") -> HostExecutable:
     """Compiles a program as JAX sent it: the ANE's parts by jax_ane.compiler, the rest by XLA:CPU.
 
     Args:
         program: MLIR bytecode, a StableHLO portable artifact.
         options: a serialised CompileOptionsProto.
+        stored: what `HostExecutable.stored` gave; where it does not fit this process, or is
+            damaged, the program is compiled again.
     """
+    internals.prepare_libraries(program)
+    if stored:
+        try:
+            return _load(stored, options)
+        except Exception as error:  # any: what XLA raises for bytes that it cannot use is not told
+            logger.warning("compiling again instead of loading: %s", error)
+            _counters.add("stored_rejected")
+    place = _place_in_cache(program, options)
+    if place is not None:
+        cache, key = place
+        found = cache.get(key)
+        if found is not None:
+            try:
+                executable = _load(found, options)
+                _counters.add("cache_hits")
+                return executable
+            except Exception as error:
+                cache.drop(key, str(error))
+    start = time.perf_counter()
+    executable = _compile(program, options)
+    if place is not None and executable.is_portable:
+        cache, key = place
+        if time.perf_counter() - start >= _cache.WORTH_S:
+            _counters.add("cache_misses")
+            cache.put(key, executable.stored())
+    return executable
+
+
+def _compile(program: bytes, options: bytes) -> HostExecutable:
     start = time.perf_counter()
     owner = engine()
     parsed = internals.parse_compile_options(options)
@@ -333,6 +190,73 @@ def compile(program: bytes, options: bytes) -> HostExecutable:
         inner = owner.client.compile_and_load(host_module, devices, parsed)
     _log_compilation(signature.name, compiled, time.perf_counter() - start)
     return HostExecutable(owner, inner, signature, parsed, compiled, callbacks)
+
+
+def _place_in_cache(program: bytes, options: bytes) -> tuple[_cache.Cache, str] | None:
+    """Returns the cache in use and the program's key there; None where there is no cache.
+
+    A compilation that the user wants to watch, by its dumps or warnings, is always done.
+    """
+    from jax_ane._config import config
+    from jax_ane.compiler.programs import Settings
+
+    carried = ""
+    if internals.carries_flags(program):
+        carried = internals.take_flags(parse_module(program))
+    folder = _cache.folder(str(json.loads(carried or "{}").get("cache_dir", config.cache_dir)))
+    settings = Settings.current(carried)
+    if folder is None or settings.is_watched:
+        return None
+    digest = hashlib.sha256()
+    for part in (repr(settings), json.dumps(_stored.environment())):
+        digest.update(part.encode() + b"\0")
+    for data in (protobuf.with_sorted_maps(options, _OPTIONS_WITH_MAPS), program):
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return _cache.Cache(folder, config.cache_max_bytes), digest.hexdigest()
+
+
+def _load(stored: bytes, options: bytes) -> HostExecutable:
+    """Returns the program in `stored`, loaded.
+
+    Raises:
+        Exception: of any kind, where it does not fit or does not load.
+    """
+    start = time.perf_counter()
+    known = _stored.unpack(stored)
+    facts = known.facts
+    owner = engine()
+    parsed = internals.parse_compile_options(options)
+    ids = [i for row in assigned_ids(parsed.device_assignment) for i in row]
+    if len(ids) != facts["devices"]:
+        raise _stored.Misfit(f"it is for {facts['devices']} devices and {len(ids)} are asked for")
+    loading.start_runtime()
+    if updates.TARGET.encode() in known.host_module:
+        updates.register()
+    handles = [loading.load(image) for image in known.images]
+    devices = internals.device_list([owner.devices[i] for i in ids])
+    if known.host_executable is not None:
+        inner = owner.client.deserialize_executable(known.host_executable, devices, parsed)
+    else:
+        inner = owner.client.compile_and_load(known.host_module, devices, parsed)
+    compiled = LoadedModule(
+        known.host_module, known.text, facts["flops"], facts["bytes_accessed"], handles,
+        known.images, facts["fallbacks"],
+    )  # fmt: skip
+    signature = Signature(
+        facts["name"],
+        tuple(Output(code, tuple(shape)) for code, shape in facts["inputs"]),
+        tuple(Output(code, tuple(shape)) for code, shape in facts["outputs"]),
+        tuple(facts["donated"]),
+    )
+    measured = None
+    if known.host_executable is not None:
+        costs = [(str(name), float(value)) for name, value in facts["costs"]]
+        measured = Measured(tuple(facts["memory_stats"]), costs)
+    executable = HostExecutable(owner, inner, signature, parsed, compiled, (), measured)
+    for code, count in compiled.fallbacks.items():
+        _counters.add_fallback(code, count)
+    logger.info("loaded %s in %.2f s", signature.name, time.perf_counter() - start)
+    return executable
 
 
 def _log_compilation(name: str, compiled: Any, seconds: float) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib
 import inspect
 import itertools
@@ -37,10 +38,14 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jax._src.source_info_util", "user_context", "your lines on the clamps of activations"),
     ("jax._src.stages", "Executable.as_text", "the compiler's own text in as_text()"),
     ("jax._src.compiler", "backend_compile_and_load", "`with jax_ane.config(...)` around a call"),
+    ("jax._src.compilation_cache", "is_cache_used", "JAX's persistent cache"),
+    ("jax._src.compilation_cache", "_is_cache_enabled", "JAX's persistent cache"),
+    ("jax._src.compilation_cache", "get_cache_key", "JAX's persistent cache"),
     ("jax._src.array", "ArrayImpl", "more than one device"),
     ("jax._src.sharding_impls", "GSPMDSharding", "more than one device"),
     ("jaxlib.xla_client", "make_cpu_client", "the device"),
     ("jaxlib.xla_client", "CompileOptions.ParseFromString", "the device"),
+    ("jaxlib.lapack", "_lapack.initialize", "linear algebra in programs of other processes"),
     ("jaxlib._jax", "array_result_handler", "the device"),
     ("jaxlib._jax", "batched_device_put", "the device"),
     ("jaxlib._jax", "buffer_to_dlpack_managed_tensor", "reads without a copy"),
@@ -264,6 +269,36 @@ def parse_compile_options(options: bytes) -> Any:
     return _require("jaxlib.xla_client", "CompileOptions.ParseFromString")(options)
 
 
+_LAPACK = b"lapack_"  # how the targets of its custom calls begin
+
+
+def prepare_libraries(program: bytes) -> None:
+    """Makes ready what a program's custom calls call.
+
+    JAX finds LAPACK's functions when it lowers a call to one. A program that was lowered by another
+    process would call null pointers.
+
+    Raises:
+        RuntimeError: this JAX keeps its way of doing so elsewhere.
+    """
+    if _LAPACK in program:
+        _require("jaxlib.lapack", "_lapack.initialize")()
+
+
+def serialise(executable: Any) -> bytes | None:
+    """Returns an executable of XLA:CPU as bytes; None where it has no such form.
+
+    Programs with a sort, or with code of a library that XLA calls, have none.
+    """
+    write = getattr(executable, "serialize", None)
+    if write is None:
+        return None
+    try:
+        return write()
+    except Exception:  # jaxlib names no class of its own for it
+        return None
+
+
 def hlo_proto(executable: Any) -> bytes | None:
     """Returns what XLA made of a program for one device, as a serialised HloModuleProto.
 
@@ -372,6 +407,11 @@ def carry_flags(read: Callable[[], str]) -> None:
     owner.backend_compile_and_load = compile_and_load
 
 
+def carries_flags(program: bytes) -> bool:
+    """Returns whether `take_flags` may find something in a program's bytes."""
+    return _FLAGS.encode() in program
+
+
 def take_flags(module: Any) -> str:
     """Returns the flags that `carry_flags` put on a module, and removes them."""
     from jaxlib.mlir import ir
@@ -384,6 +424,47 @@ def take_flags(module: Any) -> str:
         return ""
     del attributes[_MODULE_ATTRIBUTES]
     return ir.StringAttr(held[_FLAGS]).value
+
+
+# --- JAX's own persistent cache ------------------------------------------------------------------
+
+
+def use_persistent_cache(key_part: Callable[[], str | None]) -> None:
+    """Lets JAX keep programs for ane where it keeps those of other platforms.
+
+    Args:
+        key_part: returns what the key must hold beside what JAX puts there, or None where a
+            program must not come from the cache.
+    """
+    module = "jax._src.compilation_cache"
+    used = _optional(module, "is_cache_used")
+    enabled = _optional(module, "_is_cache_enabled")
+    make_key = _optional(module, "get_cache_key")
+    if used is None or enabled is None or make_key is None or hasattr(used, "_jax_ane_wrapped"):
+        return
+
+    @functools.wraps(used)
+    def is_cache_used(backend: Any) -> bool:
+        # Not the original's answer for ane, which it would then give for every platform.
+        if getattr(backend, "platform", "") != PLATFORM:
+            return used(backend)
+        # The folder is asked for too: without one the key would be made for nothing.
+        folder = getattr(jax.config, "jax_compilation_cache_dir", None)
+        return bool(folder) and enabled() and key_part() is not None
+
+    @functools.wraps(make_key)
+    def get_cache_key(
+        computation: Any, devices: Any, options: Any, backend: Any, *rest: Any
+    ) -> str:
+        key = make_key(computation, devices, options, backend, *rest)
+        if getattr(backend, "platform", "") != PLATFORM:
+            return key
+        return f"{key}-{hashlib.sha256((key_part() or '').encode()).hexdigest()[:32]}"
+
+    is_cache_used._jax_ane_wrapped = True  # type: ignore[attr-defined]
+    owner: Any = importlib.import_module(module)
+    owner.is_cache_used = is_cache_used
+    owner.get_cache_key = get_cache_key
 
 
 # --- the compiler -----------------------------------------------------------------------------

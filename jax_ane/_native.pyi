@@ -86,11 +86,13 @@ def load_program(
     scaled_below: float = ...,
     lifted_outputs: Sequence[int] = ...,
     weights: Sequence[tuple[int, str, Sequence[tuple[Sequence[int], Sequence[int]]]]] = ...,
+    key: int = 0,
 ) -> Program:
     """
     Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which
     inputs are scaled by a power of two, and which outputs with them; `weights` are the constants
-    that arguments of a call hold: (argument, blob path, moves).
+    that arguments of a call hold: (argument, blob path, moves). Calls in host programs name it by
+    `key`.
     """
 
 def pool_bytes() -> tuple[int, int]:

@@ -69,6 +69,16 @@ def _attach_config() -> None:
 
     config.attach(jax.make_user_context(None))
     internals.carry_flags(config.local_flags)
+    internals.use_persistent_cache(_cache_key_part)
+
+
+def _cache_key_part() -> str | None:
+    """Returns what a compiled program depends on beside its own text and JAX's options."""
+    from jax_ane import _stored
+    from jax_ane.compiler.programs import Settings
+
+    settings = Settings.current()
+    return None if settings.is_watched else f"{settings} {_stored.environment()}"
 
 
 def _report(finding: str) -> None:

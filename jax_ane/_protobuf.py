@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Protocol-buffer messages, as much as it takes to wrap one message in another.
+"""Protocol-buffer messages, as much as it takes to wrap one in another and to compare two.
 
 The wire format: a varint tag (field number * 8 + wire type), then the value; bytes and messages
 (wire type 2) have their length before them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 _LENGTHS = {1: 8, 5: 4}  # bytes of the fixed-size wire types
 _VARINT, _BYTES = 0, 2
@@ -25,22 +28,71 @@ def field(data: bytes, number: int) -> bytes:
     Raises:
         ValueError: the message has no such field, or is none.
     """
+    for found in _fields(data):
+        if found.number == number and found.content is not None:
+            return found.content
+    raise ValueError(f"the message of {len(data)} bytes has no field {number}")
+
+
+class _Field(NamedTuple):
+    number: int
+    whole: bytes  # with the tag
+    content: bytes | None  # of a byte or message field
+
+
+def _fields(data: bytes) -> Iterator[_Field]:
     at = 0
     while at < len(data):
+        start = at
+        content = None
         tag, at = read_varint(data, at)
         wire_type = tag & 7
         if wire_type == _VARINT:
             _, at = read_varint(data, at)
         elif wire_type == _BYTES:
             length, at = read_varint(data, at)
-            if tag >> 3 == number:
-                return data[at : at + length]
+            content = data[at : at + length]
             at += length
         elif wire_type in _LENGTHS:
             at += _LENGTHS[wire_type]
         else:
             raise ValueError(f"no protocol-buffer message: wire type {wire_type} at byte {at}")
-    raise ValueError(f"the message of {len(data)} bytes has no field {number}")
+        yield _Field(tag >> 3, data[start:at], content)
+
+
+def with_sorted_maps(data: bytes, path: Sequence[int] = ()) -> bytes:
+    """Returns a message with the entries of its maps in a fixed order.
+
+    Equal messages are written with theirs in another order by each process.
+
+    Args:
+        path: the field that also has maps, by its number, the one in it that has, and so on.
+
+    Raises:
+        ValueError: it is no message.
+    """
+    out: list[bytes] = []
+    entries: list[bytes] = []
+    last = 0
+    for found in _fields(data):
+        if found.number != last or not _is_map_entry(found.content):
+            out += sorted(entries)
+            entries, last = [], found.number
+        if path and found.number == path[0] and found.content is not None:
+            out.append(message((found.number, with_sorted_maps(found.content, path[1:]))))
+        elif _is_map_entry(found.content):
+            entries.append(found.whole)
+        else:
+            out.append(found.whole)
+    return b"".join([*out, *sorted(entries)])
+
+
+def _is_map_entry(content: bytes | None) -> bool:
+    """Whether it looks like one: a message of field 1, the key, and field 2, the value."""
+    try:
+        return content is not None and [f.number for f in _fields(content)] == [1, 2]
+    except ValueError:
+        return False
 
 
 def _varint(number: int) -> bytes:

@@ -11,7 +11,7 @@ import platform
 import sys
 from typing import Any, Literal
 
-from jax_ane import _counters, _engine
+from jax_ane import _cache, _counters, _engine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,11 @@ class Stats:
         program_cache_hits: programs found loaded already.
         compilations: JAX programs that went through the compiler.
         weight_donations: programs loaded with new weights, without being compiled.
+        cache_hits: JAX programs loaded from the folder that the flag `cache_dir` names.
+        cache_misses: those compiled and written there; small ones are not, and not counted.
+        cache_dropped: entries found damaged, or made by another version, and removed.
+        cache_failures: reads and writes of the folder that failed; they cost a compilation each.
+        stored_rejected: serialised programs that did not fit this process and were compiled again.
         evaluations: calls of ANE programs.
         bytes_in, bytes_out: bytes written to and read from surfaces.
         host_fallbacks: ops kept on the host, by reason code.
@@ -77,6 +82,11 @@ class Stats:
     program_cache_hits: int
     compilations: int
     weight_donations: int
+    cache_hits: int
+    cache_misses: int
+    cache_dropped: int
+    cache_failures: int
+    stored_rejected: int
     evaluations: int
     bytes_in: int
     bytes_out: int
@@ -108,6 +118,11 @@ def stats() -> Stats:
         program_cache_hits=counts.get("program_cache_hits", 0),
         compilations=counts.get("compilations", 0),
         weight_donations=sum(row["donations"] for row in rows),
+        cache_hits=counts.get("cache_hits", 0),
+        cache_misses=counts.get("cache_misses", 0),
+        cache_dropped=counts.get("cache_dropped", 0),
+        cache_failures=counts.get("cache_failures", 0),
+        stored_rejected=counts.get("stored_rejected", 0),
         evaluations=sum(row["evaluations"] for row in rows),
         bytes_in=sum(row["bytes_in"] for row in rows),
         bytes_out=sum(row["bytes_out"] for row in rows),
@@ -179,6 +194,7 @@ def info() -> Info:
         used = idle = 0
     rows = [row for row in _program_stats() if row["loaded"]]
     values["program_cache"] = f"in memory, {len(rows)} programs loaded"
+    values["disk_cache"] = _disk_cache(config.cache_dir, config.cache_max_bytes)
     values["program_memory"] = ", ".join(
         f"{part} {sum(row[f'{key}_bytes'] for row in rows) / 2**20:.1f} MiB"
         for part, key in (("weights", "weight"), ("arenas", "arena"), ("surfaces", "surface"))
@@ -186,6 +202,20 @@ def info() -> Info:
     values["memory_pool"] = f"{used / 2**20:.1f} MiB in use, {idle / 2**20:.1f} MiB idle"
     values["flags_off_default"] = config.off_default()
     return Info(values)
+
+
+def _disk_cache(cache_dir: str, max_bytes: int) -> str:
+    folder = _cache.folder(cache_dir)
+    if folder is None:
+        return "off"
+    entries = _cache.Cache(folder, max_bytes).entries()
+    used = sum(entry.size_bytes for entry in entries) / 2**20
+    counts, _ = _counters.snapshot()
+    hits, misses = counts.get("cache_hits", 0), counts.get("cache_misses", 0)
+    return (
+        f"{folder}: {len(entries)} program(s), {used:.1f} MiB of {max_bytes / 2**20:.0f} MiB, "
+        f"{hits} hit(s) and {misses} miss(es) in this process"
+    )
 
 
 def _memory() -> str:

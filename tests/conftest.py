@@ -14,6 +14,8 @@ import pytest
 
 # Subprocesses import the installed package, not the source tree that pytest may stand in.
 os.environ["PYTHONSAFEPATH"] = "1"
+# Tests compile what they test, and leave nothing in the user's cache.
+os.environ["JAX_ANE_CACHE_DIR"] = "off"
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -41,6 +43,7 @@ def python(tmp_path: Path) -> RunPython:
     def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         steering = ("JAX_PLATFORMS", "JAX_ANE_", "XLA_FLAGS")
         env = {k: v for k, v in os.environ.items() if not k.startswith(steering)}
+        env["XDG_CACHE_HOME"] = str(tmp_path / "caches")
         return subprocess.run(
             [sys.executable, *arguments],
             env=env | environ,

@@ -27,7 +27,8 @@ def test_the_model_table_has_all_models():
 
 def run(folder, *arguments):
     """Runs Python in `folder`, with the benchmarks' modules at hand."""
-    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    paths = (str(BENCHMARKS), os.environ.get("PYTHONPATH", ""))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True, text=True, cwd=folder, env=environment, check=False,
@@ -132,3 +133,20 @@ assert line(row("r", made)) == "| `r` | 0 | | | | | | |"
 """
     done = run(BENCHMARKS, "-c", code)
     assert done.returncode == 0, done.stderr
+
+
+def test_dispatch_is_measured_step_by_step(tmp_path):
+    done = run(tmp_path, BENCHMARKS / "dispatch.py", "--json", "--seconds", 0.5)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])
+    assert [(r["inputs"], r["outputs"]) for r in rows] == [(1, 1), (10, 10), (450, 450), (450, 1)]
+    for row in rows:
+        assert 0 < row["host_us"] < row["ane_us"] and 0.5 < row["ratio"] < 5
+
+
+def test_a_warm_start_is_shorter_than_a_cold_one(tmp_path):
+    done = run(tmp_path, BENCHMARKS / "warm_start.py", "--small", "--rounds", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])
+    assert [row["cache"] for row in rows] == ["jax", "jax-ane"]
+    assert all(row["ratio"] < 0.5 and row["mib"] > 0.01 for row in rows)

@@ -15,6 +15,7 @@ from jax_ane import _plugin
 
 def run_python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_PLATFORMS", "JAX_ANE_"))}
+    env["JAX_ANE_CACHE_DIR"] = "off"
     return subprocess.run(
         [sys.executable, "-c", code],
         env=env | environ,

@@ -34,6 +34,28 @@ def test_what_is_no_message_is_refused(data):
         protobuf.field(data, 1)
 
 
+def entry(key, value):
+    return protobuf.message((1, key), (2, value))
+
+
+def test_maps_that_differ_in_order_become_equal():
+    first, second = entry(b"k", b"2"), entry(b"a", b"1")
+
+    def options(*entries):
+        inner = protobuf.message((1, b"x"), *((7, e) for e in entries), (9, b"y"))
+        return protobuf.message((2, b"before"), (3, protobuf.message((3, inner))))
+
+    assert options(first, second) != options(second, first)
+    one, other = (protobuf.with_sorted_maps(options(*e), (3, 3)) for e in
+                  ((first, second), (second, first)))  # fmt: skip
+    assert one == other == options(second, first)
+
+
+def test_what_is_no_map_keeps_its_order():
+    held = protobuf.message((4, b"z"), (4, b"a"), (5, entry(b"k", b"2")), (4, b"b"))
+    assert protobuf.with_sorted_maps(held) == held
+
+
 def test_jax_reads_the_program_that_the_cpu_runs():
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     with jax.default_device(jax.devices("ane")[0]):

@@ -101,12 +101,14 @@ def test_info_shows_versions_engine_and_flags():
     assert values["isa"] in ("scalar", "avx2", "avx512", "amx", "neon")
     assert values["memory"].endswith(" GiB")
     assert values["program_cache"].startswith("in memory, ")
-    assert values["flags_off_default"] == {}
+    assert values["flags_off_default"] == {"cache_dir": "off"}  # as conftest sets it
+    assert values["disk_cache"] == "off"
     for name, value in values.items():
         assert f"{name} " in repr(info) and str(value) in repr(info)
         assert f"<td>{name}</td>" in info._repr_html_()
     with jax_ane.config(numerics="fast"):
-        assert jax_ane.info().to_dict()["flags_off_default"] == {"numerics": "fast"}
+        off = {"cache_dir": "off", "numerics": "fast"}
+        assert jax_ane.info().to_dict()["flags_off_default"] == off
 
 
 def test_stats_count_compilations_evaluations_and_bytes(ane):

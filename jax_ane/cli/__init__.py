@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": "examine the installation; exit 1 if it is unusable",
     "info": "versions, engine, chip, instruction set, flags",
     "ops": "where JAX's operations run, and how far the engine's numbers can be trusted",
+    "cache": "the compiled programs that later processes load: list or clear them",
     "explain": "what of a program goes on the ANE, and why the rest does not",
     "demo": "train a CNN on scanned digits on the ane device, next to the cpu",
 }

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
 from types import ModuleType
@@ -22,6 +23,7 @@ from jax_ane.compiler import (
     frontend,
     heavy,
     hostmodule,
+    loading,
     partition,
     placement,
     programs,
@@ -45,11 +47,15 @@ class Compiled:
         host_module: StableHLO bytecode for XLA:CPU, with a custom call per cluster.
         placement: every op's place and reason, and the ANE programs.
         keepalive: keeps the loaded programs alive as long as the executable.
+        images: the loaded programs themselves, each once.
+        fallbacks: ops on the host by reason code.
     """
 
     host_module: bytes
     placement: Placement
     keepalive: Any
+    images: list[loading.Image]
+    fallbacks: dict[str, int]
 
     @property
     def flops(self) -> float:
@@ -111,14 +117,17 @@ def compile(
         hostmodule.replace(plan, group)
     host_module = frontend.serialise(module)
     result.compile_seconds = time.perf_counter() - start
+    fallbacks = collections.Counter(op.reason.code for op in result.ops if op.placement == "host")
     if load:
         _counters.add("compilations")
-        for op in result.ops:
-            if op.placement == "host":
-                _counters.add_fallback(op.reason.code)
+        for code, count in fallbacks.items():
+            _counters.add_fallback(code, count)
     if settings.dump_dir:
         dump.write(settings.dump_dir, program, module, result, settings)
-    return Compiled(host_module, result, [p.handle for group in built for p in group.values()])
+    every = [program for group in built for program in group.values()]
+    images = {p.fingerprint: p.image for p in every if p.image is not None}
+    handles = [p.handle for p in every]
+    return Compiled(host_module, result, handles, list(images.values()), dict(fallbacks))
 
 
 def _plan(

@@ -2,8 +2,8 @@
 """The rest of the module: clusters replaced by custom calls, ready for XLA:CPU.
 
 All planning was done on indices; here the module is changed. Each block is put into an order that
-makes its clusters contiguous, each cluster becomes one custom call that names its loaded program by
-id, and the cluster's ops are erased.
+makes its clusters contiguous, each cluster becomes one custom call that names its program by a
+key that is the same in every process, and the cluster's ops are erased.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from jaxlib.mlir import ir
 
-from jax_ane.compiler import borders
+from jax_ane.compiler import borders, loading
 from jax_ane.compiler.partition import Cluster, Plan, schedule
 from jax_ane.compiler.programs import AneProgram
 
@@ -45,7 +45,7 @@ def _sort(plan: Plan) -> list[Cluster]:
 
 def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> None:
     context = cluster.ops[0].mlir.context
-    program_id = program.handle.id if program.handle else -1
+    key = loading.key_of(program.fingerprint)
     narrow = borders.narrow(cluster, program, inside)
     with context, ir.Location.unknown(), ir.InsertionPoint(cluster.ops[-1].mlir):
         half = ir.F16Type.get()
@@ -64,7 +64,7 @@ def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> No
                 "api_version": ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 4),
                 "backend_config": ir.DictAttr.get(
                     {
-                        "program": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), program_id),
+                        "program": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), key),
                         "keep_scale": ir.DenseI64ArrayAttr.get(sorted(narrow.scaled)),
                     }
                 ),

@@ -1,29 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a cluster to a loaded ANE program: lower, passes, verify, print, legality, load.
 
-Programs are cached in memory under a hash of what the device would get, so equal clusters of any
-module are one program, compiled and loaded once.
+A program's fingerprint is a hash of what the device would get (see `loading`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
-import threading
-import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from jax_ane import _chips, _counters
+from jax_ane import _chips
 from jax_ane.compiler import (
     baking,
     barriers,
     cost,
     flops,
     hazards,
+    loading,
     lower,
     mil,
     mil_text,
@@ -52,6 +49,11 @@ class Settings:
     dump_dir: str
     strict: str
     weights: str
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether compiling does more than make programs: it dumps, warns or verifies."""
+        return bool(self.dump_dir) or self.validate_ir or self.strict != "off"
 
     @classmethod
     def current(cls, carried: str = "") -> Settings:
@@ -91,11 +93,12 @@ class AneProgram:
     spills: tuple[onchip.Spill, ...] = ()
     scaling: scaling.Scaling = scaling.NOTHING
     weights: Mapping[str, mil.Weight] = dataclasses.field(default_factory=dict)
-    handle: Any = None  # _native.Program once loaded
+    image: loading.Image | None = None  # once loaded
+    handle: loading.Handle | None = None
 
     @property
     def name(self) -> str:
-        return f"ane_{self.fingerprint[:12]}"
+        return loading.name_of(self.fingerprint)
 
 
 # Constraints that a smaller program may satisfy: surfaces and constants of one program.
@@ -108,21 +111,6 @@ class Illegal(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.text)
         self.reason = reason
-
-
-_lock = threading.Lock()
-_loaded: weakref.WeakValueDictionary[str, _Handle] = weakref.WeakValueDictionary()
-
-
-class _Handle:
-    """Owns one loaded program; the native side unloads it when this dies."""
-
-    def __init__(self, native: Any) -> None:
-        self._native = native
-
-    @property
-    def id(self) -> int:
-        return self._native.id
 
 
 def surfaces(cluster: Cluster) -> int:
@@ -262,61 +250,25 @@ def _fingerprint(printed: mil_text.Printed, scaled: scaling.Scaling, settings: S
     return digest.hexdigest()
 
 
-@functools.cache
-def _start_runtime() -> None:
-    """Sets up the engine and the handler behind the custom call, once a process."""
-    import jax
-
-    from jax_ane import _native
-    from jax_ane._config import config
-    from jax_ane.compiler.hostmodule import TARGET
-
-    _native.configure(config.threads, config.isa)
-
-    jax.ffi.register_ffi_target(
-        TARGET, {"execute": _native.program_handler()}, platform="cpu", api_version=1
-    )
-
-
-def _scaling_flags(
-    program: AneProgram, inputs: list[int]
-) -> tuple[list[bool], list[bool], float, Sequence[int]]:
-    chosen = program.scaling
-    if not chosen.inputs:
-        return [], [], 0.0, ()
-    return (
-        [i in chosen.inputs for i in inputs],
-        [i in chosen.outputs for i in range(len(program.outputs))],
-        2.0**chosen.below,
-        chosen.lifted,
-    )
-
-
 def load(program: AneProgram, settings: Settings) -> None:
     """Compiles and loads a program on the device, or finds it loaded already.
 
     Raises:
         RuntimeError: the device refused; the text is the device's own.
     """
-    from jax_ane import _native
-
-    _start_runtime()
-    baked = {weight.argument for weight in program.weights.values()}
-    inputs = [i for i in range(len(program.inputs)) if i not in baked]
-    with _lock:
-        handle = _loaded.get(program.fingerprint)
-        if handle is None:
-            native = _native.load_program(
-                program.text, program.blobs, _chips.load(settings.chip),
-                settings.numerics == "exact",
-                [f"a{i:03d}" for i in range(len(inputs))],
-                [f"r{i:03d}" for i in range(len(program.outputs))],
-                program.name,
-                *_scaling_flags(program, inputs),
-                [(w.argument, path, w.moves) for path, w in program.weights.items()],
-            )  # fmt: skip
-            handle = _loaded[program.fingerprint] = _Handle(native)
-            _counters.add("programs_compiled")
-        else:
-            _counters.add("program_cache_hits")
-        program.handle = handle
+    chosen = program.scaling if program.scaling.inputs else scaling.Scaling(below=0)
+    program.image = loading.Image(
+        fingerprint=program.fingerprint,
+        text=program.text,
+        blobs=program.blobs,
+        chip=settings.chip,
+        numerics=settings.numerics,
+        inputs=len(program.inputs),
+        outputs=len(program.outputs),
+        scaled_inputs=tuple(chosen.inputs),
+        scaled_outputs=tuple(chosen.outputs),
+        scaled_below=2.0**chosen.below,
+        lifted=tuple(chosen.lifted),
+        weights=tuple((w.argument, path, w.moves) for path, w in program.weights.items()),
+    )
+    program.handle = loading.load(program.image)

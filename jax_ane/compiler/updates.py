@@ -8,11 +8,23 @@ result of the engine's, the call reads the fp16 that was written, and the scalar
 
 from __future__ import annotations
 
+import functools
+
+import jax
 from jaxlib.mlir import ir
 
 TARGET = "jax_ane_adamw"  # the FFI handler's name (pjrt_plugin/runtime/adamw.cc)
 SCALARS, PER_PARAMETER, GRADIENT = 1, 5, 3
 RESULTS = 3  # of each parameter: itself and its two moments; then one count
+
+
+@functools.cache
+def register() -> None:
+    """Tells XLA:CPU the handler behind the call, once a process."""
+    from jax_ane import _native
+
+    handler = {"execute": _native.adamw_handler()}
+    jax.ffi.register_ffi_target(TARGET, handler, platform="cpu", api_version=1)
 
 
 def is_native(op: ir.Operation) -> bool:

@@ -112,7 +112,7 @@ class AdamW:
         return jax.tree.leaves(whole)
 
     def _call(self, operands: list[Any], leaves: list[Any], decays: list[bool]) -> list[Any]:
-        _register()
+        updates.register()
         shapes = [
             jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
             for leaf in leaves
@@ -193,11 +193,3 @@ def _is_known(state: Any) -> bool:
 def _find(opt_state: Any, kind: type) -> Any:
     nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
     return next(node for node in nodes if isinstance(node, kind))
-
-
-@functools.cache
-def _register() -> None:
-    from jax_ane import _native
-
-    handler = {"execute": _native.adamw_handler()}
-    jax.ffi.register_ffi_target(updates.TARGET, handler, platform="cpu", api_version=1)

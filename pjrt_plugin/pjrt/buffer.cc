@@ -47,13 +47,11 @@ StatusOr<const std::byte*> ExportPacked(const BufferInstance& buffer, Storage& s
 
 }  // namespace
 
-BufferInstance::BufferInstance(DeviceInstance* device, PJRT_Buffer_Type type, Dims dims,
-                               std::shared_ptr<Storage> storage)
-    : device_(device), type_(type), dims_(std::move(dims)), storage_(std::move(storage)) {
+BufferShape::BufferShape(PJRT_Buffer_Type type, Dims dims) : type(type), dims(std::move(dims)) {
     const ElementType* element = FindElementType(type);
-    StatusOr<size_t> bytes = DenseByteSize(type, dims_);
-    byte_size_ = bytes.ok() ? *bytes : 0;
-    host_readable_ = element && element->byte_size > 0 && !element->packed;
+    StatusOr<size_t> bytes = DenseByteSize(type, this->dims);
+    byte_size = bytes.ok() ? *bytes : 0;
+    host_readable = element && element->byte_size > 0 && !element->packed;
 }
 
 void BufferInstance::Delete() {
@@ -79,7 +77,7 @@ Status BufferInstance::Pin() {
     if (storage) JAX_ANE_RETURN_IF_ERROR(storage->Await());
     PyRef hold;
     // A block is never written, so only XLA's own memory needs to be held.
-    if (storage && storage->array_is_origin() && host_readable_) {
+    if (storage && storage->array_is_origin() && is_host_readable()) {
         JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
             hold = PyRef(EngineOf(*this).attr("hold")(storage->array()));
             return {};

@@ -15,11 +15,26 @@
 
 namespace jax_ane::pjrt {
 
+// What a buffer's type and dimensions say. A program's outputs share theirs over all executions.
+struct BufferShape {
+    BufferShape(PJRT_Buffer_Type type, Dims dims);
+
+    PJRT_Buffer_Type type;
+    Dims dims;
+    size_t byte_size;    // On the host side: one byte for an element below eight bits.
+    bool host_readable;  // Whether the bytes lie in memory as numpy wants to see them.
+};
+
 class BufferInstance {
   public:
     // Null `storage` makes a token, which has no data.
+    BufferInstance(DeviceInstance* device, std::shared_ptr<const BufferShape> shape,
+                   std::shared_ptr<Storage> storage)
+        : device_(device), shape_(std::move(shape)), storage_(std::move(storage)) {}
     BufferInstance(DeviceInstance* device, PJRT_Buffer_Type type, Dims dims,
-                   std::shared_ptr<Storage> storage);
+                   std::shared_ptr<Storage> storage)
+        : BufferInstance(device, std::make_shared<BufferShape>(type, std::move(dims)),
+                         std::move(storage)) {}
 
     static BufferInstance* Unwrap(PJRT_Buffer* buffer) {
         return reinterpret_cast<BufferInstance*>(buffer);
@@ -27,13 +42,11 @@ class BufferInstance {
     PJRT_Buffer* Wrap() { return reinterpret_cast<PJRT_Buffer*>(this); }
 
     DeviceInstance* device() const { return device_; }
-    PJRT_Buffer_Type type() const { return type_; }
-    const Dims& dims() const { return dims_; }
-    // On the host side: one byte for an element below eight bits.
-    size_t byte_size() const { return byte_size_; }
-    bool is_token() const { return type_ == PJRT_Buffer_Type_TOKEN; }
-    // Whether the bytes lie in memory as numpy wants to see them.
-    bool is_host_readable() const { return host_readable_; }
+    PJRT_Buffer_Type type() const { return shape_->type; }
+    const Dims& dims() const { return shape_->dims; }
+    size_t byte_size() const { return shape_->byte_size; }
+    bool is_token() const { return type() == PJRT_Buffer_Type_TOKEN; }
+    bool is_host_readable() const { return shape_->host_readable; }
 
     // Drops the data; outside readers keep what they pinned.
     void Delete();
@@ -49,10 +62,7 @@ class BufferInstance {
 
   private:
     DeviceInstance* device_;
-    PJRT_Buffer_Type type_;
-    Dims dims_;
-    size_t byte_size_;
-    bool host_readable_;
+    std::shared_ptr<const BufferShape> shape_;
 
     mutable std::mutex mutex_;
     bool deleted_ = false;

@@ -41,7 +41,7 @@ void ReadShardingList(nb::handle source, ShardingList* target) {
 }  // namespace
 
 StatusOr<std::shared_ptr<Program>> Program::Compile(ClientInstance* client, std::string code,
-                                                    std::string options) {
+                                                    std::string options, std::string stored) {
     auto program = std::make_shared<Program>();
     program->client = client;
     program->code = std::move(code);
@@ -54,7 +54,8 @@ StatusOr<std::shared_ptr<Program>> Program::Compile(ClientInstance* client, std:
         nb::object host =
             nb::module_::import_("jax_ane._host")
                 .attr("compile")(nb::bytes(program->code.data(), program->code.size()),
-                                 nb::bytes(program->options.data(), program->options.size()));
+                                 nb::bytes(program->options.data(), program->options.size()),
+                                 nb::bytes(stored.data(), stored.size()));
         JAX_ANE_RETURN_IF_ERROR(program->ReadHost(host));
         host.attr("publish")(program->fingerprint.c_str());
         return {};
@@ -102,19 +103,28 @@ void Program::ReadShardings(nb::handle host) {
 Status Program::ReadOutputs(nb::handle host) {
     for (nb::handle output : host.attr("outputs")) {
         nb::tuple pair = nb::borrow<nb::tuple>(output);
-        OutputInfo info;
-        info.type = static_cast<PJRT_Buffer_Type>(nb::cast<int>(pair[0]));
-        for (nb::handle dim : pair[1]) info.dims.push_back(nb::cast<int64_t>(dim));
-        JAX_ANE_ASSIGN_OR_RETURN(info.byte_size, DenseByteSize(info.type, info.dims));
-        if (info.type == PJRT_Buffer_Type_TOKEN) ++num_tokens;
-        output_types.push_back(info.type);
-        output_dims.insert(output_dims.end(), info.dims.begin(), info.dims.end());
-        output_ranks.push_back(info.dims.size());
+        const auto type = static_cast<PJRT_Buffer_Type>(nb::cast<int>(pair[0]));
+        Dims dims;
+        for (nb::handle dim : pair[1]) dims.push_back(nb::cast<int64_t>(dim));
+        JAX_ANE_RETURN_IF_ERROR(DenseByteSize(type, dims).status());
+        if (type == PJRT_Buffer_Type_TOKEN) ++num_tokens;
+        output_types.push_back(type);
+        output_dims.insert(output_dims.end(), dims.begin(), dims.end());
+        output_ranks.push_back(dims.size());
         memory_kinds.push_back(kMemoryKind);
         memory_kind_sizes.push_back(sizeof(kMemoryKind) - 1);
-        outputs.push_back(std::move(info));
+        outputs.push_back(std::make_shared<BufferShape>(type, std::move(dims)));
     }
     return {};
+}
+
+StatusOr<std::string> Program::Stored() const {
+    std::string stored;
+    JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
+        stored = Bytes(nb::object(host().attr("stored")()));
+        return {};
+    }));
+    return stored;
 }
 
 StatusOr<const std::string*> Program::OptimizedText(std::string* format) {

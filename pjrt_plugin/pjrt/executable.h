@@ -18,12 +18,6 @@
 
 namespace jax_ane::pjrt {
 
-struct OutputInfo {
-    PJRT_Buffer_Type type;
-    Dims dims;
-    size_t byte_size;
-};
-
 // Serialised OpShardings, as the shardings extension shows them; empty when XLA states none.
 struct ShardingList {
     std::vector<std::string> protos;
@@ -34,9 +28,9 @@ struct ShardingList {
 // Everything but the lazy text is constant after compilation.
 class Program {
   public:
-    // Compiles `code` through jax_ane._host.
+    // Compiles `code` through jax_ane._host, or loads what an earlier compilation `stored`.
     static StatusOr<std::shared_ptr<Program>> Compile(ClientInstance* client, std::string code,
-                                                      std::string options);
+                                                      std::string options, std::string stored = "");
 
     ClientInstance* client = nullptr;
     std::string code, options;  // As JAX gave them: what Serialize writes.
@@ -44,7 +38,7 @@ class Program {
     size_t num_replicas = 1, num_partitions = 1;
     std::vector<PJRT_Device*> devices;  // Addressable ones, replica-major.
     std::vector<PJRT_LogicalDeviceIds> logical_ids;
-    std::vector<OutputInfo> outputs;
+    std::vector<std::shared_ptr<const BufferShape>> outputs;
     size_t num_tokens = 0;      // Leading outputs that are ordering tokens.
     std::vector<bool> donated;  // By argument, as the module's attributes say.
     bool is_portable = true;    // False when it calls back into this process.
@@ -64,6 +58,9 @@ class Program {
     nb::handle execute() const { return execute_.get(); }
     nb::handle handlers() const { return handlers_.get(); }
     nb::handle token() const { return token_.get(); }
+
+    // What a later process needs in order not to compile again; "" where nothing can be kept.
+    StatusOr<std::string> Stored() const;
 
     // The program as text for humans, and its format; made at the first call.
     StatusOr<const std::string*> OptimizedText(std::string* format);
@@ -117,10 +114,11 @@ class LoadedExecutableInstance {
 Status Execute(const std::shared_ptr<Program>& program,
                const PJRT_LoadedExecutable_Execute_Args& args);
 
-// The serialised form: magic, version, program, options, checksum (serialize.cc).
-std::string SerializeProgram(const Program& program);
+// The serialised form: magic, version, program, options, what compiling made, checksum
+// (serialize.cc).
+StatusOr<std::string> SerializeProgram(const Program& program);
 struct ProgramSource {
-    std::string code, options;
+    std::string code, options, stored;
 };
 StatusOr<ProgramSource> ParseSerialized(const char* data, size_t size, const std::string& version);
 

@@ -123,7 +123,8 @@ Status OnExecutableSerialize(PJRT_Executable_Serialize_Args& args) {
     if (!program.is_portable) {
         return Unimplemented("a program with host callbacks cannot be serialised");
     }
-    auto* bytes = new std::string(SerializeProgram(program));
+    JAX_ANE_ASSIGN_OR_RETURN(std::string serialised, SerializeProgram(program));
+    auto* bytes = new std::string(std::move(serialised));
     args.serialized_bytes = bytes->data();
     args.serialized_bytes_size = bytes->size();
     args.serialized_executable = reinterpret_cast<PJRT_SerializedExecutable*>(bytes);

@@ -136,14 +136,16 @@ Status EmitOutputs(const std::shared_ptr<Program>& shared, nb::handle arrays,
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<EventState> ready, WatchResults(shared, arrays));
     *done = ready;
     for (size_t i = 0; i < program.outputs.size(); ++i) {
-        const OutputInfo& info = program.outputs[i];
+        const std::shared_ptr<const BufferShape>& shape = program.outputs[i];
         std::shared_ptr<Storage> storage;
         if (i >= program.num_tokens) {
             nb::object array = nb::borrow(PyList_GET_ITEM(arrays.ptr(), i - program.num_tokens));
-            storage = std::make_shared<Storage>(PyRef(std::move(array)), info.byte_size,
+            // In no cycle, and as many as JAX's own: the collector need not walk them.
+            PyObject_GC_UnTrack(array.ptr());
+            storage = std::make_shared<Storage>(PyRef(std::move(array)), shape->byte_size,
                                                 device->tracker(), ready);
         }
-        outputs[i] = (new BufferInstance(device, info.type, info.dims, std::move(storage)))->Wrap();
+        outputs[i] = (new BufferInstance(device, shape, std::move(storage)))->Wrap();
     }
     return {};
 }

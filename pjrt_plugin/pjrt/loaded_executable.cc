@@ -34,10 +34,11 @@ Status OnExecutableDeserializeAndLoad(PJRT_Executable_DeserializeAndLoad_Args& a
         args.overridden_serialized_compile_options_size > 0) {
         source.options.assign(args.overridden_serialized_compile_options,
                               args.overridden_serialized_compile_options_size);
+        // _host tells whether what is stored fits these options.
     }
-    JAX_ANE_ASSIGN_OR_RETURN(
-        std::shared_ptr<Program> program,
-        Program::Compile(client, std::move(source.code), std::move(source.options)));
+    JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<Program> program,
+                             Program::Compile(client, std::move(source.code),
+                                              std::move(source.options), std::move(source.stored)));
     args.loaded_executable = (new LoadedExecutableInstance(std::move(program)))->Wrap();
     return {};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The serialised form of a program: magic, the plugin's version, StableHLO and options as JAX gave
-// them, and a checksum over all of it. Loading compiles again, so it carries no machine code.
+// them, what compiling made of them (jax_ane._stored), and a checksum over all of it. The StableHLO
+// is compiled again where the rest does not fit the process that loads it.
 #include <cstring>
 #include <string_view>
 
@@ -9,7 +10,7 @@
 namespace jax_ane::pjrt {
 namespace {
 
-constexpr std::string_view kMagic = "JAXANE\x01\n";
+constexpr std::string_view kMagic = "JAXANE\x02\n";
 
 void AppendField(std::string* out, const std::string& field) {
     const uint64_t size = field.size();
@@ -34,11 +35,13 @@ Status Corrupt(const char* what) {
 
 }  // namespace
 
-std::string SerializeProgram(const Program& program) {
+StatusOr<std::string> SerializeProgram(const Program& program) {
+    JAX_ANE_ASSIGN_OR_RETURN(std::string stored, program.Stored());
     std::string out(kMagic);
     AppendField(&out, program.client->platform_version());
     AppendField(&out, program.code);
     AppendField(&out, program.options);
+    AppendField(&out, stored);
     const uint64_t checksum = Fingerprint(out);
     out.append(reinterpret_cast<const char*>(&checksum), sizeof(checksum));
     return out;
@@ -56,7 +59,7 @@ StatusOr<ProgramSource> ParseSerialized(const char* data, size_t size, const std
     std::string written_by;
     ProgramSource source;
     if (!TakeField(&rest, &written_by) || !TakeField(&rest, &source.code) ||
-        !TakeField(&rest, &source.options) || !rest.empty()) {
+        !TakeField(&rest, &source.options) || !TakeField(&rest, &source.stored) || !rest.empty()) {
         return Corrupt("their fields do not add up");
     }
     if (written_by != version) {

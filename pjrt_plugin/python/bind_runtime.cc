@@ -61,7 +61,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
                            std::vector<std::string> output_names, std::string name,
                            std::vector<bool> scaled_inputs, std::vector<bool> scaled_outputs,
                            float scaled_below, std::vector<int> lifted_outputs,
-                           const std::vector<Weight>& weights) {
+                           const std::vector<Weight>& weights, int64_t key) {
     software::ChipTraits traits = Get(ReadChip(chip));
     software::NumericsMode mode =
         exact ? software::NumericsMode::kExact : software::NumericsMode::kFast;
@@ -81,7 +81,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
     std::vector<runtime::WeightSlot> slots;
     for (const auto& [argument, path, moves] : weights) slots.push_back({argument, path, moves});
     if (!slots.empty()) program->Bake(std::move(slots));
-    return new ProgramHandle(Get(ProgramTable::Get().Add(program)), program);
+    return new ProgramHandle(Get(ProgramTable::Get().Add(program, key)), program);
 }
 
 nb::list ProgramStats() {
@@ -122,12 +122,13 @@ void BindRuntime(nb::module_& m) {
         nb::arg("scaled_inputs") = std::vector<bool>(),
         nb::arg("scaled_outputs") = std::vector<bool>(), nb::arg("scaled_below") = 0.0f,
         nb::arg("lifted_outputs") = std::vector<int>(), nb::arg("weights") = std::vector<Weight>(),
-        nb::rv_policy::take_ownership,
+        nb::arg("key") = 0, nb::rv_policy::take_ownership,
         "Compiles and loads a MIL program; raises RuntimeError(status code, text). Flags say which "
         "inputs are scaled by a power of two where they lie below `scaled_below`, and which "
         "outputs "
         "with them; exponents say by how much the program itself has made each output too large; "
-        "`weights` are the constants that arguments of a call hold: (argument, blob path, moves).");
+        "`weights` are the constants that arguments of a call hold: (argument, blob path, moves). "
+        "Calls in host programs name it by `key`.");
     m.def("program_stats", &ProgramStats,
           "One dict a program, loaded or not any more: evaluations, bytes, time.");
     m.def(

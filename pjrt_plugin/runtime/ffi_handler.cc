@@ -50,12 +50,12 @@ ffi::Error Append(const Buffer& buffer, std::vector<HostArray>& arrays) {
 
 // The results at `keep_scale` stay as the engine wrote them, and a float32 scalar after all results
 // gets what they must be multiplied by.
-ffi::Error CallProgram(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t id,
+ffi::Error CallProgram(ffi::RemainingArgs args, ffi::RemainingRets rets, int64_t key,
                        ffi::Span<const int64_t> keep_scale) {
-    std::shared_ptr<BoundProgram> program = ProgramTable::Get().Find(id);
+    std::shared_ptr<BoundProgram> program = ProgramTable::Get().FindKey(key);
     if (program == nullptr) {
         return ffi::Error(ffi::ErrorCode::kFailedPrecondition,
-                          "ANE program " + std::to_string(id) + " is not loaded in this process");
+                          "ANE program " + std::to_string(key) + " is not loaded in this process");
     }
     // Reused by later calls on this thread, so that a call allocates nothing.
     thread_local std::vector<HostArray> inputs;

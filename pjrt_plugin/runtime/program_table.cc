@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <thread>
+#include <unordered_map>
 
 #include "runtime/convert.h"
 #include "runtime/images.h"
@@ -460,7 +461,7 @@ ProgramTable::Row* ProgramTable::RowOf(int64_t id) const {
     return chunk == nullptr ? nullptr : chunk + id % kChunk;
 }
 
-StatusOr<int64_t> ProgramTable::Add(std::shared_ptr<BoundProgram> program) {
+StatusOr<int64_t> ProgramTable::Add(std::shared_ptr<BoundProgram> program, int64_t key) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (count_ == kChunk * kChunks) {
         return ResourceExhausted("this process has loaded " + std::to_string(count_) +
@@ -471,6 +472,8 @@ StatusOr<int64_t> ProgramTable::Add(std::shared_ptr<BoundProgram> program) {
     if (id % kChunk == 0) chunk.store(new Row[kChunk], std::memory_order_release);
     Row* row = RowOf(id);
     row->program = std::move(program);
+    row->key = key;
+    if (key != 0) ids_by_key_[key] = id;
     row->gate.Open();
     return id;
 }
@@ -483,6 +486,8 @@ void ProgramTable::Remove(int64_t id) {
     // Whoever is inside only copies the pointer.
     while (!row->gate.TryClose()) std::this_thread::yield();
     dying.swap(row->program);
+    const auto found = ids_by_key_.find(row->key);
+    if (found != ids_by_key_.end() && found->second == id) ids_by_key_.erase(found);
 }
 
 std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
@@ -490,6 +495,27 @@ std::shared_ptr<BoundProgram> ProgramTable::Find(int64_t id) {
     if (row == nullptr || !row->gate.Enter()) return nullptr;
     std::shared_ptr<BoundProgram> program = row->program;
     row->gate.Leave();
+    return program;
+}
+
+std::shared_ptr<BoundProgram> ProgramTable::FindKey(int64_t key) {
+    constexpr size_t kMostSeen = 4096;  // of them some have left
+    thread_local std::unordered_map<int64_t, int64_t> seen;
+    const auto known = seen.find(key);
+    if (known != seen.end()) {
+        if (std::shared_ptr<BoundProgram> program = Find(known->second)) return program;
+        seen.erase(known);  // it has left; another may have come
+    }
+    int64_t id = -1;
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const auto found = ids_by_key_.find(key);
+        if (found == ids_by_key_.end()) return nullptr;
+        id = found->second;
+    }
+    std::shared_ptr<BoundProgram> program = Find(id);
+    if (seen.size() >= kMostSeen) seen.clear();
+    if (program != nullptr) seen[key] = id;
     return program;
 }
 

@@ -170,10 +170,14 @@ class ProgramTable {
   public:
     static ProgramTable& Get();
 
-    StatusOr<int64_t> Add(std::shared_ptr<BoundProgram> program);
+    // `key` is what calls name the program by, the same in every process; 0 for none. Of two
+    // programs with one key, which do the same, the later one is found.
+    StatusOr<int64_t> Add(std::shared_ptr<BoundProgram> program, int64_t key = 0);
     void Remove(int64_t id);
     // Takes no lock; null for ids that were never given or have left. Ids are not given twice.
     std::shared_ptr<BoundProgram> Find(int64_t id);
+    // Takes a lock where this thread has not seen the key since its program came, else none.
+    std::shared_ptr<BoundProgram> FindKey(int64_t key);
     std::vector<std::shared_ptr<BoundProgram>> All();
     // Made when a name is first asked for, and kept.
     std::shared_ptr<ProgramCounters> CountersOf(const std::string& name);
@@ -187,6 +191,7 @@ class ProgramTable {
     struct Row {
         UseGate gate;
         std::shared_ptr<BoundProgram> program;
+        int64_t key = 0;  // read and written under the lock
     };
     static constexpr int64_t kChunk = 1024;
     static constexpr int64_t kChunks = 16 * 1024;
@@ -196,6 +201,7 @@ class ProgramTable {
     int64_t count_ = 0;
     std::array<std::atomic<Row*>, kChunks> chunks_{};
     std::map<std::string, std::shared_ptr<ProgramCounters>> counters_;
+    std::map<int64_t, int64_t> ids_by_key_;
 };
 
 }  // namespace jax_ane::runtime

@@ -74,6 +74,26 @@ TEST_CASE("a warm call of a program allocates nothing") {
     CHECK(ProgramTable::Get().Find(int64_t{1} << 60) == nullptr);
 }
 
+TEST_CASE("a program is found by its key, the later of two, without allocating") {
+    constexpr int64_t kKey = int64_t{1} << 59;
+    auto device = NewDevice();
+    ProgramTable& table = ProgramTable::Get();
+    CHECK(table.FindKey(kKey) == nullptr);
+    const int64_t first = *table.Add(Doubling(device, "first"), kKey);
+    CHECK(table.FindKey(kKey)->name() == "first");
+    const int64_t before = AllocationCount();
+    CHECK(table.FindKey(kKey) == table.Find(first));
+    CHECK(AllocationCount() == before);
+    table.Remove(first);
+    CHECK(table.FindKey(kKey) == nullptr);
+    const int64_t second = *table.Add(Doubling(device, "second"), kKey);
+    const int64_t third = *table.Add(Doubling(device, "third"), kKey);
+    table.Remove(second);  // leaves the key to the later one
+    CHECK(table.FindKey(kKey)->name() == "third");
+    table.Remove(third);
+    CHECK(table.FindKey(kKey) == nullptr);
+}
+
 TEST_CASE("a warm evaluation of every kind of step allocates nothing, aliased inputs included") {
     MilWriter w;
     const software::Dims dims = {1, 8, 6, 40};

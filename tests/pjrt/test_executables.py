@@ -40,7 +40,7 @@ def test_serialised_program_runs_again(ane):
 @pytest.mark.parametrize("damage", ["flip", "cut", "magic"])
 def test_corrupt_bytes_are_not_loaded(ane, damage):
     payload, in_tree, out_tree = serialize_executable.serialize(_compiled(ane))
-    start = payload.index(b"JAXANE\x01")
+    start = payload.index(b"JAXANE\x02")
     broken = bytearray(payload)
     if damage == "magic":
         broken[start + 1] ^= 0xFF

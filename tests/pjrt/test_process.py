@@ -33,6 +33,7 @@ EXITS = {
 def run_python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs `code` in a fresh interpreter, with JAX_PLATFORMS unset."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_PLATFORMS", "JAX_ANE_"))}
+    env["JAX_ANE_CACHE_DIR"] = "off"
     return subprocess.run(
         [sys.executable, "-c", code],
         env=env | environ,
