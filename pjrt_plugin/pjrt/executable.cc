@@ -101,11 +101,12 @@ void Program::ReadShardings(nb::handle host) {
 
 Status Program::ReadOutputs(nb::handle host) {
     for (nb::handle output : host.attr("outputs")) {
-        nb::tuple pair = nb::borrow<nb::tuple>(output);
+        nb::tuple fields = nb::borrow<nb::tuple>(output);
         OutputInfo info;
-        info.type = static_cast<PJRT_Buffer_Type>(nb::cast<int>(pair[0]));
-        for (nb::handle dim : pair[1]) info.dims.push_back(nb::cast<int64_t>(dim));
+        info.type = static_cast<PJRT_Buffer_Type>(nb::cast<int>(fields[0]));
+        for (nb::handle dim : fields[1]) info.dims.push_back(nb::cast<int64_t>(dim));
         JAX_ANE_ASSIGN_OR_RETURN(info.byte_size, DenseByteSize(info.type, info.dims));
+        info.is_row_major = nb::cast<bool>(fields[2]);
         if (info.type == PJRT_Buffer_Type_TOKEN) ++num_tokens;
         output_types.push_back(info.type);
         output_dims.insert(output_dims.end(), info.dims.begin(), info.dims.end());

@@ -41,6 +41,7 @@ void NoteRead(BufferInstance& buffer, Storage& storage) {
     constexpr int kExecutions = 2;
     constexpr size_t kWorthKeepingBytes = 4096;
     if (storage.CountExecution() < kExecutions || storage.keeps_images()) return;
+    if (!storage.array_is_row_major()) return;
     const bool is_float =
         buffer.type() == PJRT_Buffer_Type_F32 || buffer.type() == PJRT_Buffer_Type_F16;
     if (!is_float || buffer.byte_size() < kWorthKeepingBytes) return;
@@ -51,13 +52,19 @@ void NoteRead(BufferInstance& buffer, Storage& storage) {
 }
 
 // The inner arrays of one device's arguments.
-StatusOr<nb::object> CollectArguments(Program& program, PJRT_Buffer* const* buffers,
+StatusOr<nb::object> CollectArguments(Program& program, PJRT_Buffer* const* buffers, size_t replica,
                                       const PJRT_LoadedExecutable_Execute_Args& args,
                                       Arguments* arguments) {
     nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(args.num_args)));
     for (size_t i = 0; i < args.num_args; ++i) {
         BufferInstance& buffer = *BufferInstance::Unwrap(buffers[i]);
-        JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<Storage> storage, buffer.Acquire());
+        StatusOr<std::shared_ptr<Storage>> acquired = buffer.Acquire();
+        if (!acquired.ok()) {
+            return InvalidArgument("Invalid buffer passed to Execute() as argument " +
+                                   std::to_string(i) + " to replica " + std::to_string(replica) +
+                                   ": INVALID_ARGUMENT: " + acquired.status().message());
+        }
+        std::shared_ptr<Storage> storage = *std::move(acquired);
         nb::object array;
         if (!storage) {
             array = nb::borrow(program.token());
@@ -142,6 +149,7 @@ Status EmitOutputs(const std::shared_ptr<Program>& shared, nb::handle arrays,
             nb::object array = nb::borrow(PyList_GET_ITEM(arrays.ptr(), i - program.num_tokens));
             storage = std::make_shared<Storage>(PyRef(std::move(array)), info.byte_size,
                                                 device->tracker(), ready);
+            storage->set_array_is_row_major(info.is_row_major);
         }
         outputs[i] = (new BufferInstance(device, info.type, info.dims, std::move(storage)))->Wrap();
     }
@@ -154,8 +162,8 @@ Status ExecuteWithGil(const std::shared_ptr<Program>& shared,
     Program& program = *shared;
     Arguments arguments;
     if (args.num_devices == 1) {
-        JAX_ANE_ASSIGN_OR_RETURN(
-            nb::object list, CollectArguments(program, args.argument_lists[0], args, &arguments));
+        JAX_ANE_ASSIGN_OR_RETURN(nb::object list, CollectArguments(program, args.argument_lists[0],
+                                                                   0, args, &arguments));
         nb::object arrays = RunOnOneDevice(program, list);
         JAX_ANE_RETURN_IF_ERROR(EmitOutputs(shared, arrays,
                                             DeviceInstance::Unwrap(program.devices[0]),
@@ -165,7 +173,7 @@ Status ExecuteWithGil(const std::shared_ptr<Program>& shared,
         for (size_t device = 0; device < args.num_devices; ++device) {
             JAX_ANE_ASSIGN_OR_RETURN(
                 nb::object list,
-                CollectArguments(program, args.argument_lists[device], args, &arguments));
+                CollectArguments(program, args.argument_lists[device], device, args, &arguments));
             shards.append(list);
         }
         nb::object results = program.host().attr("execute_shards")(shards);
