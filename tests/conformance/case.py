@@ -35,6 +35,7 @@ class Case:
         x64: under `jax.enable_x64(True)`.
         tolerance: for the mode `ane`, instead of what its ops' rows say: |error| / max|value|.
         known: mode -> why it fails today; it must fail, or the run does.
+        raises: it raises, on cpu too; a case that does so otherwise would compare nothing.
         alone: compiled by itself, for what must not share a program with other cases.
     """
 
@@ -46,6 +47,7 @@ class Case:
     x64: bool = False
     tolerance: float | None = None
     known: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    raises: bool = False
     alone: bool = False
 
     @property

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.ad_checkpoint
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -106,7 +107,7 @@ for name, fn in LOOPS.items():
 for name in ("while", "fori_dynamic", "while_on_data"):
     TRANSFORM.add(f"jvp_of_{name}", lambda x, w, fn=LOOPS[name]: jax.jvp(fn, (x, w), (x, w))[0],
                   X, W)  # fmt: skip
-    TRANSFORM.add(f"vjp_of_{name}", jax.grad(_loss(LOOPS[name])), X, W, alone=True)  # raises
+    TRANSFORM.add(f"vjp_of_{name}", jax.grad(_loss(LOOPS[name])), X, W, alone=True, raises=True)
 
 
 def model(x, w):
@@ -131,7 +132,7 @@ TRANSFORM.add_all({
     "vmap_of_grad": lambda x, w: jax.vmap(jax.grad(loss), (0, None))(x, w),
     "vmap_axis_name": lambda x, w: jax.vmap(lambda r: (lax.psum(r, "i"), lax.pmean(r, "i"),
         lax.pmax(r, "i"), lax.axis_index("i"), lax.all_gather(r, "i"),
-        lax.ppermute(r, "i", [(0, 1), (1, 0)])), axis_name="i")(x),
+        lax.ppermute(r, "i", [(n, (n + 1) % 5) for n in range(5)])), axis_name="i")(x),
     "vmap_spmd_all_to_all": lambda x, w: jax.vmap(
         lambda r: lax.all_to_all(r, "i", 0, 0), axis_name="i")(w),
     "vmap_out_axes": lambda x, w: jax.vmap(lambda r: r @ w, out_axes=1)(x),

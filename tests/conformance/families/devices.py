@@ -213,7 +213,6 @@ def deleted_while_used(device):
 @case
 def upload_is_a_copy(device):
     source = X.copy()
-    x = jax.device_put(source, device)
     y = jnp.array(source, device=device)
     source[:] = 0
     return bool((np.asarray(y) == X).all())

@@ -24,12 +24,29 @@ FAR = np.array([[3, 9], [-1, 2], [0, -8]], np.int32)
 for mode in ("clip", "fill", "promise_in_bounds", "wrap", "drop"):
     if mode != "drop":
         safe = I % 5 if mode == "promise_in_bounds" else I
-        INDEX.add(f"take_{mode}", lambda x, i, m=mode: jnp.take(x, i, 0, mode=m), X, safe)
-        INDEX.add(f"get_{mode}", lambda x, i, m=mode: x.at[i].get(mode=m), X, safe)
         INDEX.add(
-            f"get_integers_{mode}", lambda x, i, m=mode: x.at[i].get(mode=m), integers(5, 6), safe
+            f"take_{mode}",
+            lambda x, i, m=mode: jnp.take(x, i, 0, mode="clip" if m == "promise_in_bounds" else m),
+            X,
+            safe,
         )
-    if mode in ("wrap",):
+        INDEX.add(
+            f"get_{mode}",
+            lambda x, i, m=mode: x.at[i].get(
+                mode="clip" if m == "wrap" else m, wrap_negative_indices=m != "wrap"
+            ),
+            X,
+            safe,
+        )
+        INDEX.add(
+            f"get_integers_{mode}",
+            lambda x, i, m=mode: x.at[i].get(
+                mode="clip" if m == "wrap" else m, wrap_negative_indices=m != "wrap"
+            ),
+            integers(5, 6),
+            safe,
+        )
+    if mode == "wrap":
         continue
     safe = I % 5 if mode == "promise_in_bounds" else I
     for how in ("set", "add", "multiply", "min", "max", "divide", "power", "subtract"):
@@ -69,9 +86,9 @@ INDEX.add_all({
         lax.dynamic_update_slice_in_dim(x, x[:1], i[1, 1], 0),
         lax.dynamic_update_index_in_dim(x, x[0], i[0, 0], 0)),
     "slices": lambda x, i: (lax.slice(x, (1, 0), (4, 5), (2, 3)), lax.slice_in_dim(x, 1, 4, 2, 1)),
-    "take_along_axis": lambda x, i: (jnp.take_along_axis(x, i % 5, 0),
-        jnp.take_along_axis(x, i, 0), jnp.take_along_axis(x, i, 0, mode="clip")),
-    "put_along_axis": lambda x, i: jnp.put_along_axis(x, i % 5, 1.5, 0, inplace=False),
+    "take_along_axis": lambda x, i: (jnp.take_along_axis(x, i[:, :1] % 5, 0),
+        jnp.take_along_axis(x, i[:, :1], 0), jnp.take_along_axis(x, i[:, :1], 0, mode="clip")),
+    "put_along_axis": lambda x, i: jnp.put_along_axis(x, i[:, :1] % 5, 1.5, 0, inplace=False),
     "take_flat": lambda x, i: (jnp.take(x, i), jnp.take(x, 2), jnp.take(x, i, fill_value=-9.0)),
     "nd_update": lambda x, i: (x.at[i[:, 0], i[:, 1]].add(1.0), x.at[:, i[:, 1]].set(0.0),
         x.at[1:3, i[:, 1]].multiply(2.0), x.at[..., 0].set(5), x.at[::2].add(x[::2])),

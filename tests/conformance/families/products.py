@@ -80,7 +80,7 @@ for rank in (1, 2, 3):
         "same": {"padding": "SAME"}, "explicit": {"padding": [(1, 2)] * rank},
         "negative": {"padding": [(-1, 1)] * rank}, "dilated": {"rhs_dilation": (2,) * rank},
         "fractional": {"lhs_dilation": (2,) * rank, "padding": [(1, 1)] * rank},
-        "both_dilated": {"lhs_dilation": (2,) * rank, "rhs_dilation": (2,) * rank},
+        "both_dilated": {"lhs_dilation": (2,) * rank, "padding": [(1, 1)] * rank, "rhs_dilation": (2,) * rank},
         "groups": {"feature_group_count": 2}, "depthwise": {"feature_group_count": 4},
         "batch_groups": {"batch_group_count": 2},
     }.items():  # fmt: skip

@@ -81,11 +81,12 @@ for name, call in DRAWS.items():
     if not hasattr(jax.random, name):
         PRNG.lacks(f"jax.random.{name}")
         continue
+    draw = getattr(jax.random, name)
     for implementation in IMPLEMENTATIONS:
         if implementation == "threefry2x32" or name in ON_ALL:
             PRNG.add(
                 f"{name}_{implementation}",
-                lambda data, f=getattr(jax.random, name), i=implementation, c=call: c(
+                lambda data, f=draw, i=implementation, c=call: c(
                     f, jax.random.wrap_key_data(data, impl=i)
                 ),
                 np.arange(7, 9 if implementation == "threefry2x32" else 11, dtype=np.uint32),
