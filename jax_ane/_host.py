@@ -44,6 +44,7 @@ _TYPE_NAMES: tuple[str | None, ...] = (
     "int1", "uint1",
 )  # fmt: skip
 _TOKEN = 23
+MEMORY_KIND = "mhlo.memory_kind"  # the attribute of arguments and results of `main`
 
 # Field numbers of XLA's messages: HloModuleProto.host_program_shape, the two fields of
 # HloModuleProtoWithConfig, and HloModuleConfigProto.entry_computation_layout.
@@ -129,6 +130,7 @@ class Output(NamedTuple):
     type_code: int
     shape: tuple[int, ...]
     is_row_major: bool = True  # of XLA:CPU's array; the host side is so always
+    memory_kind: str = "device"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +176,13 @@ def read_signature(module: ir.Module) -> Signature:
     function_type = ir.FunctionType(ir.TypeAttr(main.attributes["function_type"]).value)
     inputs = tuple(_output(t) for t in function_type.inputs)
     outputs = tuple(_output(t) for t in function_type.results)
+    if "res_attrs" in main.attributes:
+        outputs = tuple(
+            output._replace(memory_kind=_memory_kind(attributes))
+            for output, attributes in zip(
+                outputs, ir.ArrayAttr(main.attributes["res_attrs"]), strict=True
+            )
+        )
     donated = [False] * len(inputs)
     if "arg_attrs" in main.attributes:
         for i, attributes in enumerate(ir.ArrayAttr(main.attributes["arg_attrs"])):
@@ -186,6 +195,11 @@ def read_signature(module: ir.Module) -> Signature:
     if "sym_name" in attributes:
         name = ir.StringAttr(attributes["sym_name"]).value
     return Signature(name, inputs, outputs, tuple(donated))
+
+
+def _memory_kind(attributes: ir.Attribute) -> str:
+    held = ir.DictAttr(attributes)
+    return ir.StringAttr(held[MEMORY_KIND]).value if MEMORY_KIND in held else "device"
 
 
 def _output(type_: ir.Type) -> Output:
@@ -252,7 +266,7 @@ class HostExecutable:
         if outputs is not None:
             self.output_shardings = [s.SerializeToString() for s in outputs]
             self.outputs = tuple(
-                Output(o.type_code, internals.gspmd_sharding(self.devices, s).shard_shape(o.shape))
+                o._replace(shape=internals.gspmd_sharding(self.devices, s).shard_shape(o.shape))
                 if o.type_code != _TOKEN
                 else o
                 for o, s in zip(signature.outputs, outputs, strict=True)

@@ -45,9 +45,9 @@ StatusOr<const std::byte*> ExportByPython(const BufferInstance& buffer, Storage&
 
 }  // namespace
 
-BufferInstance::BufferInstance(DeviceInstance* device, PJRT_Buffer_Type type, Dims dims,
+BufferInstance::BufferInstance(MemoryInstance* memory, PJRT_Buffer_Type type, Dims dims,
                                std::shared_ptr<Storage> storage)
-    : device_(device), type_(type), dims_(std::move(dims)), storage_(std::move(storage)) {
+    : memory_(memory), type_(type), dims_(std::move(dims)), storage_(std::move(storage)) {
     const ElementType* element = FindElementType(type);
     StatusOr<size_t> bytes = DenseByteSize(type, dims_);
     byte_size_ = bytes.ok() ? *bytes : 0;

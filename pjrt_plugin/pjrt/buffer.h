@@ -18,7 +18,7 @@ namespace jax_ane::pjrt {
 class BufferInstance {
   public:
     // Null `storage` makes a token, which has no data.
-    BufferInstance(DeviceInstance* device, PJRT_Buffer_Type type, Dims dims,
+    BufferInstance(MemoryInstance* memory, PJRT_Buffer_Type type, Dims dims,
                    std::shared_ptr<Storage> storage);
 
     static BufferInstance* Unwrap(PJRT_Buffer* buffer) {
@@ -26,7 +26,8 @@ class BufferInstance {
     }
     PJRT_Buffer* Wrap() { return reinterpret_cast<PJRT_Buffer*>(this); }
 
-    DeviceInstance* device() const { return device_; }
+    MemoryInstance* memory() const { return memory_; }
+    DeviceInstance* device() const { return memory_->device(); }
     PJRT_Buffer_Type type() const { return type_; }
     const Dims& dims() const { return dims_; }
     // On the host side: one byte for an element below eight bits.
@@ -48,7 +49,7 @@ class BufferInstance {
     StatusOr<const void*> Pointer() const;
 
   private:
-    DeviceInstance* device_;
+    MemoryInstance* memory_;
     PJRT_Buffer_Type type_;
     Dims dims_;
     size_t byte_size_;

@@ -9,7 +9,12 @@
 namespace jax_ane::pjrt {
 namespace {
 
-constexpr char kMemoryKind[] = "device";
+StatusOr<size_t> FindMemoryKind(const std::string& name) {
+    for (size_t kind = 0; kind < kMemoryKinds.size(); ++kind) {
+        if (kMemoryKinds[kind] == name) return kind;
+    }
+    return InvalidArgument("ane has no memory of the kind " + name);
+}
 
 std::string Bytes(nb::handle object) {
     nb::bytes bytes = nb::cast<nb::bytes>(object);
@@ -111,8 +116,9 @@ Status Program::ReadOutputs(nb::handle host) {
         output_types.push_back(info.type);
         output_dims.insert(output_dims.end(), info.dims.begin(), info.dims.end());
         output_ranks.push_back(info.dims.size());
-        memory_kinds.push_back(kMemoryKind);
-        memory_kind_sizes.push_back(sizeof(kMemoryKind) - 1);
+        JAX_ANE_ASSIGN_OR_RETURN(info.memory_kind, FindMemoryKind(Text(fields[3])));
+        memory_kinds.push_back(kMemoryKinds[info.memory_kind].data());
+        memory_kind_sizes.push_back(kMemoryKinds[info.memory_kind].size());
         outputs.push_back(std::move(info));
     }
     return {};

@@ -22,7 +22,8 @@ struct OutputInfo {
     PJRT_Buffer_Type type;
     Dims dims;
     size_t byte_size;
-    bool is_row_major;  // False where the program was asked for another order of axes.
+    size_t memory_kind;  // Its place in kMemoryKinds.
+    bool is_row_major;   // False where the program was asked for another order of axes.
 };
 
 // Serialised OpShardings, as the shardings extension shows them; empty when XLA states none.

@@ -151,7 +151,9 @@ Status EmitOutputs(const std::shared_ptr<Program>& shared, nb::handle arrays,
                                                 device->tracker(), ready);
             storage->set_array_is_row_major(info.is_row_major);
         }
-        outputs[i] = (new BufferInstance(device, info.type, info.dims, std::move(storage)))->Wrap();
+        outputs[i] = (new BufferInstance(device->memory(info.memory_kind), info.type, info.dims,
+                                         std::move(storage)))
+                         ->Wrap();
     }
     return {};
 }
