@@ -104,12 +104,15 @@ class Table:
 
 def run(cases: Sequence[Case], modes: Sequence[str], table: Table) -> None:
     """Runs cases in groups under each of their modes."""
-    for number, group in enumerate(groups(cases), 1):
+    together = groups(cases)
+    for number, group in enumerate(together, 1):
         start = time.perf_counter()
         for mode in (m for m in group[0].modes if m in modes):
             for case, problem in runner.check(group, mode).items():
                 table.add(case, mode, problem)
-        table.spend(group[0].family, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        table.spend(group[0].family, seconds)
+        print(f"{number}/{len(together)} {group[0].id} {seconds:.1f} s", file=sys.stderr)
         if number % _FORGET_EVERY == 0:
             runner.forget()
 
