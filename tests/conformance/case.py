@@ -36,6 +36,7 @@ class Case:
         tolerance: for the mode `ane`, instead of what its ops' rows say: |error| / max|value|.
         known: mode -> why it fails today; it must fail, or the run does.
         raises: it raises, on cpu too; a case that does so otherwise would compare nothing.
+            None where jax and XLA decide, as for types below a byte: then both do the same.
         alone: compiled by itself, for what must not share a program with other cases.
     """
 
@@ -47,7 +48,7 @@ class Case:
     x64: bool = False
     tolerance: float | None = None
     known: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    raises: bool = False
+    raises: bool | None = False
     alone: bool = False
 
     @property

@@ -138,7 +138,7 @@ def _leaf(leaf: Any) -> Leaf:
 
 def _difference(case: Case, mode: str, got: Outcome, want: Outcome) -> str:
     """Returns how `got` is not what it must be; empty if it is."""
-    if bool(want.error) is not case.raises:
+    if case.raises is not None and bool(want.error) is not case.raises:
         return f"cpu raises {want.error or 'nothing'!r}: the case compares nothing"
     if got.error or want.error:
         got_error, want_error = (_neutral(o.error) for o in (got, want))

@@ -99,7 +99,8 @@ for dtype in _INTEGERS:
     values = _extremes(dtype)
     pair = [a.astype(values.dtype) for a in np.meshgrid(values, values)]
     for name, fn in _WHOLE.items():
-        EDGE.add(f"{dtype}_{name}", fn, *pair, x64=dtype.endswith("64"))
+        raises = None if dtype.endswith(("int2", "int4")) else False
+        EDGE.add(f"{dtype}_{name}", fn, *pair, x64=dtype.endswith("64"), raises=raises)
 _TARGETS = "int8 uint8 int16 uint16 int32 uint32 bool float16 bfloat16 int4 uint4".split()
 for dtype in _TARGETS:
     EDGE.add(f"float32_to_{dtype}", lambda x, t=dtype: x.astype(t), _F32)
@@ -131,8 +132,8 @@ for shape in [(0,), (0, 3), (3, 0), (0, 0), (2, 0, 3)]:
         f"empty_{label}_moves": lambda x: (x.T, x[::-1], x.reshape(-1), jnp.concatenate([x, x]),
             jnp.pad(x, 1), jnp.stack([x, x]), jnp.broadcast_to(x, (2, *x.shape))),
         f"empty_{label}_sort": lambda x: (jnp.sort(x), jnp.argsort(x), jnp.cumsum(x, 0)),
-        f"empty_{label}_max": lambda x: x.max(),
-        f"empty_{label}_argmax": lambda x: jnp.argmax(x),
+        f"empty_{label}_max": lambda x: x.max(initial=-1.0),
+        f"empty_{label}_argmax": lambda x: jnp.argmax(jnp.append(x, 1.0)),
         f"empty_{label}_mean": lambda x: x.mean(),
         f"empty_{label}_gradient": jax.grad(lambda x: (x * x).sum()),
         f"empty_{label}_scan": lambda x: lax.scan(lambda c, r: (c + r.sum(), r), 0.0, x),

@@ -64,6 +64,8 @@ def _fails(*_):
     raise KeyError("the callback's own text")
 
 
+CALLBACK.add("pure_wrong_shape", lambda x, w: jax.pure_callback(lambda a: a[0], _same(x), x), X, W,
+             raises=True)  # fmt: skip
 CALLBACK.add_all({
     "pure": lambda x, w: jax.pure_callback(np.sin, _same(x), x),
     "pure_two": lambda x, w: jax.pure_callback(
@@ -87,7 +89,6 @@ CALLBACK.add_all({
     "pure_empty": lambda x, w: jax.pure_callback(lambda a: a, _same(x[:0]), x[:0]),
     "pure_no_arguments": lambda x, w: jax.pure_callback(
         lambda: np.arange(3, dtype=np.int32), jax.ShapeDtypeStruct((3,), jnp.int32)),
-    "pure_wrong_shape": lambda x, w: jax.pure_callback(lambda a: a[0], _same(x), x),
     "pure_custom_vjp": lambda x, w: _with_gradient(x),
     "io": lambda x, w: io_callback(lambda a: a * 2, _same(x), x),
     "io_ordered": lambda x, w: io_callback(lambda a: a * 2, _same(x), x, ordered=True),
@@ -191,8 +192,10 @@ PALLAS.add_all({
     "alias": lambda x: pl.pallas_call(_add_one, out_shape=_same(x), input_output_aliases={0: 0},
         interpret=True)(x),
     "vmap": jax.vmap(lambda r: pl.pallas_call(_add_one, out_shape=_same(r), interpret=True)(r)),
-    "compiled": lambda x: pl.pallas_call(_add_one, out_shape=_same(x))(x),
 }, grid(8, 8, limit=1.0), tolerance=2e-2)  # fmt: skip
+
+PALLAS.add("compiled", lambda x: pl.pallas_call(_add_one, out_shape=_same(x))(x),
+           grid(8, 8), modes=EXACT, alone=True, raises=True)  # fmt: skip
 
 NN = Family("nn")
 FAMILIES.append(NN)
