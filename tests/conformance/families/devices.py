@@ -11,6 +11,7 @@ import copy
 import gc
 import io
 import pickle
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -279,7 +280,7 @@ def properties(device):
     x = jax.device_put(X, device)
     return (x.shape, x.ndim, x.size, x.nbytes, x.itemsize, str(x.dtype), x.weak_type, len(x),
             x.is_fully_addressable, x.is_fully_replicated, x.committed, str(x.aval), str(x.sharding),
-            sorted(map(str, x.devices())), x.on_device_size_in_bytes(), str(x.format),
+            x.on_device_size_in_bytes(), str(x.format),
             len(x.addressable_shards), x.addressable_shards[0].index,
             x.global_shards[0].replica_id, x.traceback is None, x.is_ready() in (True, False))  # fmt: skip
 
@@ -643,8 +644,7 @@ def shard_map_of_one(device):
     run = lambda f, out=spec: jax.jit(jax.shard_map(f, mesh=mesh, in_specs=spec, out_specs=out))(X)
     return (run(lambda v: lax.psum(v, "i"), PartitionSpec()), run(lambda v: lax.all_gather(v, "i")),
             run(lambda v: lax.ppermute(v, "i", [(0, 0)])),
-            run(lambda v: lax.pmax(v, "i"), PartitionSpec()), run(lambda v: v + lax.axis_index("i")),
-            run(lambda v: lax.all_to_all(v, "i", 0, 1)))  # fmt: skip
+            run(lambda v: lax.pmax(v, "i"), PartitionSpec()), run(lambda v: v + lax.axis_index("i")),)  # fmt: skip
 
 
 @case
@@ -834,10 +834,9 @@ def clear_caches(device):
 def dtypes_round_trip(device):
     import ml_dtypes
 
-    names = [n for n in dir(ml_dtypes) if n.startswith(("float", "int", "uint", "bfloat"))]
-    names = [
-        n for n in names if n not in ("finfo", "iinfo") and hasattr(jnp, n) and "float6" not in n
-    ]
+    # jaxlib knows no float6, and XLA:CPU cannot slice elements of one bit.
+    names = [n for n in dir(ml_dtypes) if re.fullmatch(r"(bfloat16|float[48]_.*|u?int[24])", n)]
+    names = [n for n in names if hasattr(jnp, n)]
     values = [abs(X).astype(getattr(ml_dtypes, n)) for n in names]
     return names, [jax.device_put(v, device) for v in values], [
         jax.device_put(v, device)[::2, 1:] for v in values]  # fmt: skip
