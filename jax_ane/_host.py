@@ -46,6 +46,7 @@ logger = logging.getLogger("jax_ane")
 
 # CompileOptionsProto's executable_build_options, and their debug_options.
 _OPTIONS_WITH_MAPS = (3, 3)
+MEMORY_KIND = "mhlo.memory_kind"  # the attribute of arguments and results of `main`
 
 
 class HostEngine:
@@ -115,6 +116,13 @@ def read_signature(module: ir.Module) -> Signature:
     function_type = ir.FunctionType(ir.TypeAttr(main.attributes["function_type"]).value)
     inputs = tuple(_output(t) for t in function_type.inputs)
     outputs = tuple(_output(t) for t in function_type.results)
+    if "res_attrs" in main.attributes:
+        outputs = tuple(
+            output._replace(memory_kind=_memory_kind(attributes))
+            for output, attributes in zip(
+                outputs, ir.ArrayAttr(main.attributes["res_attrs"]), strict=True
+            )
+        )
     donated = [False] * len(inputs)
     if "arg_attrs" in main.attributes:
         for i, attributes in enumerate(ir.ArrayAttr(main.attributes["arg_attrs"])):
@@ -127,6 +135,11 @@ def read_signature(module: ir.Module) -> Signature:
     if "sym_name" in attributes:
         name = ir.StringAttr(attributes["sym_name"]).value
     return Signature(name, inputs, outputs, tuple(donated))
+
+
+def _memory_kind(attributes: ir.Attribute) -> str:
+    held = ir.DictAttr(attributes)
+    return ir.StringAttr(held[MEMORY_KIND]).value if MEMORY_KIND in held else "device"
 
 
 def _output(type_: ir.Type) -> Output:
@@ -244,8 +257,8 @@ def _load(stored: bytes, options: bytes) -> HostExecutable:
     )  # fmt: skip
     signature = Signature(
         facts["name"],
-        tuple(Output(code, tuple(shape)) for code, shape in facts["inputs"]),
-        tuple(Output(code, tuple(shape)) for code, shape in facts["outputs"]),
+        tuple(Output(code, tuple(shape), *rest) for code, shape, *rest in facts["inputs"]),
+        tuple(Output(code, tuple(shape), *rest) for code, shape, *rest in facts["outputs"]),
         tuple(facts["donated"]),
     )
     measured = None

@@ -27,6 +27,8 @@ class Output(NamedTuple):
 
     type_code: int
     shape: tuple[int, ...]
+    is_row_major: bool = True  # of XLA:CPU's array; the host side is so always
+    memory_kind: str = "device"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +116,8 @@ class HostExecutable:
         self._set_shardings(signature)
         kept = [o for o in self.outputs if o.type_code != TOKEN]
         self._num_tokens = len(self.outputs) - len(kept)
+        if internals.LAYOUT_ATTRIBUTE.encode() in compiled.host_module:
+            self._note_layouts()
         shardings = [owner.shardings[i] for i in self.device_ids]
         self._shard_shardings = shardings
         self.handlers = (
@@ -140,11 +144,20 @@ class HostExecutable:
         if outputs is not None:
             self.output_shardings = [s.SerializeToString() for s in outputs]
             self.outputs = tuple(
-                Output(o.type_code, internals.gspmd_sharding(self.devices, s).shard_shape(o.shape))
+                o._replace(shape=internals.gspmd_sharding(self.devices, s).shard_shape(o.shape))
                 if o.type_code != TOKEN
                 else o
                 for o, s in zip(signature.outputs, outputs, strict=True)
             )
+
+    def _note_layouts(self) -> None:
+        """Marks the results that the program was asked to give in another order of axes."""
+        layouts = internals.minor_to_major(self._inner)
+        layouts = [None] * (len(self.outputs) - len(layouts)) + layouts  # of tokens first
+        self.outputs = tuple(
+            output._replace(is_row_major=order is None or list(order) == sorted(order)[::-1])
+            for output, order in zip(self.outputs, layouts, strict=True)
+        )
 
     def execute_shards(self, shards: list[list[Any]]) -> list[list[Any]]:
         """Runs on several devices: arguments and results are [device][index]."""

@@ -50,6 +50,7 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jaxlib._jax", "batched_device_put", "the device"),
     ("jaxlib._jax", "buffer_to_dlpack_managed_tensor", "reads without a copy"),
     ("jaxlib._jax", "DeviceList", "the device"),
+    ("jaxlib._jax", "PjRtLayout._xla_layout", "results in an order of axes that was asked for"),
     ("jaxlib._hlo", "HloModule.as_serialized_hlo_module_proto", "quick reading of a program"),
     ("jaxlib._jax", "ExecuteResults.consume_with_handlers", "the device"),
     (
@@ -164,17 +165,37 @@ def is_registered() -> bool:
     return factories is not None and PLATFORM in factories
 
 
+class _RulesOfCpu(dict):
+    """The lowering rules of ane: its own, and otherwise those that cpu has when one is asked for.
+
+    Some modules of jax register rules when they are first imported, as checkify does.
+    """
+
+    def __init__(self, own: dict[Any, Any], of_cpu: dict[Any, Any]) -> None:
+        super().__init__(own)
+        self._of_cpu = of_cpu
+
+    def __contains__(self, primitive: object) -> bool:
+        return super().__contains__(primitive) or primitive in self._of_cpu
+
+    def __missing__(self, primitive: Any) -> Any:
+        return self._of_cpu[primitive]
+
+    def get(self, primitive: Any, default: Any = None) -> Any:
+        return super().get(primitive, self._of_cpu.get(primitive, default))
+
+
 def adapt_lowering() -> None:
     """Lets programs for ane lower as those for cpu: donation, linear algebra, host callbacks."""
     donating = _optional("jax._src.interpreters.mlir", "_platforms_with_donation")
     if donating is not None and PLATFORM not in donating:
         donating.append(PLATFORM)
     rules = _optional("jax._src.interpreters.mlir", "_platform_specific_lowerings")
-    if rules is not None and "cpu" in rules:
-        for primitive, rule in rules["cpu"].items():
-            rules[PLATFORM].setdefault(primitive, rule)
+    if rules is not None and "cpu" in rules and not isinstance(rules.get(PLATFORM), _RulesOfCpu):
+        rules[PLATFORM] = _RulesOfCpu(rules.get(PLATFORM, {}), rules["cpu"])
     _wrap_python_callback()
     _wrap_as_text()
+    _wrap_dlpack()
 
 
 # --- text of compiled programs ----------------------------------------------------------------
@@ -313,6 +334,16 @@ def _hlo_serialiser() -> Callable[[Any], bytes] | None:
     return _optional("jaxlib._hlo", "HloModule.as_serialized_hlo_module_proto")
 
 
+# On the arguments and results of a module for which an order of axes was asked.
+LAYOUT_ATTRIBUTE = "mhlo.layout_mode"
+
+
+def minor_to_major(executable: Any) -> list[tuple[int, ...] | None]:
+    """Returns the order of axes of each result, the fastest first; None where it has none."""
+    layouts = [layout._xla_layout() for layout in executable.get_output_layouts()]
+    return [getattr(layout, "minor_to_major", lambda: None)() for layout in layouts]
+
+
 def device_list(devices: Sequence[Any]) -> Any:
     """Returns jaxlib's list of devices."""
     return _require("jaxlib._jax", "DeviceList")(tuple(devices))
@@ -338,9 +369,50 @@ def result_handler(shape: tuple[int, ...], dtype: np.dtype, sharding: Any) -> An
     return make(aval, sharding, True, *extra)
 
 
+_DLPACK_CPU = 1  # kDLCPU
+
+
+def _on_host(array: Any, copy: bool) -> Any:
+    """Returns an array of ane as one of the inner client, which reads the same memory.
+
+    A donation does not change it meanwhile: NumPy's view of it is held.
+    """
+    from jax_ane import _host
+
+    value = np.array(array) if copy else np.asarray(array)
+    engine = _host.engine()
+    return put(value, engine.shardings[0], engine.devices[0])
+
+
 @functools.cache
 def _to_dlpack() -> Callable[..., Any] | None:
     return _optional("jaxlib._jax", "buffer_to_dlpack_managed_tensor")
+
+
+def _wrap_dlpack() -> None:
+    """Lets arrays of ane be exchanged by DLPack as what they are: memory of the host."""
+    array: Any = _optional("jax._src.array", "ArrayImpl")
+    make = _to_dlpack()
+    if array is None or make is None or hasattr(array.__dlpack__, "_jax_ane_wrapped"):
+        return
+    as_before, device_as_before = array.__dlpack__, array.__dlpack_device__
+
+    @functools.wraps(as_before)
+    def dlpack(self: Any, **options: Any) -> Any:
+        if self.platform() != PLATFORM or len(self.devices()) != 1:
+            return as_before(self, **options)
+        if (options.get("dl_device") or (_DLPACK_CPU, 0))[0] != _DLPACK_CPU:
+            raise BufferError("arrays of ane are in the host's memory, and go nowhere else")
+        return make(_on_host(self, bool(options.get("copy"))), stream=options.get("stream"))
+
+    @functools.wraps(device_as_before)
+    def dlpack_device(self: Any) -> tuple[Any, int]:
+        if self.platform() != PLATFORM:
+            return device_as_before(self)
+        return (_DLPACK_CPU, 0)
+
+    dlpack._jax_ane_wrapped = True  # type: ignore[attr-defined]
+    array.__dlpack__, array.__dlpack_device__ = dlpack, dlpack_device
 
 
 def hold(array: Any) -> Any:

@@ -160,12 +160,17 @@ def _assemble(header: dict[str, Any], fields: Sequence[bytes]) -> Stored:
     for row in header["programs"]:
         mil = take().decode()
         blobs = {str(path): take() for path in row["blobs"]}
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        plain = {k: _tuples(v) for k, v in row.items()}
         images.append(loading.Image(**{**plain, "text": mil, "blobs": blobs}))
     if next(rest, None) is not None:
         raise Misfit("it has too many fields")
     chosen = executable if header["has_executable"] else None
     return Stored(header["facts"], chosen, module, text, tuple(images))
+
+
+def _tuples(value: Any) -> Any:
+    """Returns JSON's lists as the tuples that they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def compress(text: str) -> bytes:

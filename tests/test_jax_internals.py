@@ -6,7 +6,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import jax
+import jax.extend.core
 import pytest
+from jax.interpreters import mlir
 
 import jax_ane
 from jax_ane import _jax_internals as internals
@@ -46,3 +49,11 @@ def test_no_other_module_touches_private_names():
 def test_callback_of_another_process_is_an_error():
     with pytest.raises(ValueError, match="another process"):
         internals.callback(10**9)
+
+
+def test_rules_that_cpu_gets_later_are_those_of_ane(ane):
+    """checkify and others register theirs when they are first imported."""
+    primitive = jax.extend.core.Primitive("registered_after_the_device")
+    primitive.def_abstract_eval(lambda value: value)
+    mlir.register_lowering(primitive, lambda ctx, value: [value], platform="cpu")
+    assert jax.jit(primitive.bind)(jax.device_put(3, ane)) == 3

@@ -36,7 +36,11 @@ def test_device_names_itself(ane):
     assert ane.platform == "ane"
     assert ane.device_kind == "Software ANE (M4)"
     assert ane.default_memory().kind == "device"
-    assert [m.kind for m in ane.addressable_memories()] == ["device"]
+    assert [m.kind for m in ane.addressable_memories()] == [
+        "device",
+        "pinned_host",
+        "unpinned_host",
+    ]
     assert "jax-ane" in ane.client.platform_version
 
 

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import serialize_executable
+from jax.experimental.layout import Format, Layout
+from jax.sharding import SingleDeviceSharding
 from parity_tools import normal
 
 import jax_ane
@@ -19,7 +21,7 @@ from jax_ane.compiler import loading
 IMAGE = loading.Image(
     fingerprint="f" * 64, text="program", blobs={"@model_path/w": b"\0\1", "b": b""}, chip="M4",
     numerics="exact", inputs=2, outputs=1, scaled_inputs=(1,), scaled_outputs=(0,),
-    scaled_below=4.0, lifted=(3,),
+    scaled_below=4.0, lifted=(3,), weights=((0, "b", (((2, 3), (1, 0)),)),),
 )  # fmt: skip
 STORED = _stored.Stored({"name": "f"}, b"machine code", b"module", b"text", (IMAGE, IMAGE))
 
@@ -138,6 +140,33 @@ print(s.compilations, s.programs_compiled, s.evaluations, s.stored_rejected)
 def test_another_process_loads_it(compiled, python, tmp_path):
     program, x, expected = compiled
     held = (serialize_executable.serialize(program), np.asarray(x), expected)
+    (tmp_path / "program").write_bytes(pickle.dumps(held))
+    done = python("-c", LOAD, "program")
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "1", "1", "0"]), done.stderr
+
+
+def test_another_process_loads_a_result_in_an_order_of_axes_that_was_asked_for(
+    ane, python, tmp_path
+):
+    x = jax.device_put(normal(8, 12), ane)
+    wanted = Format(Layout((1, 0)), SingleDeviceSharding(ane, memory_kind="pinned_host"))
+    program = jax.jit(lambda x: x * 2, out_shardings=wanted).lower(x).compile()
+    y = program(x)
+    np.testing.assert_array_equal(np.asarray(y), 2 * normal(8, 12))
+    again = load(serialize_executable.serialize(program))(x)
+    assert again.sharding.memory_kind == y.sharding.memory_kind == "pinned_host"
+    held = (serialize_executable.serialize(program), np.asarray(x), np.asarray(y))
+    (tmp_path / "program").write_bytes(pickle.dumps(held))
+    done = python("-c", LOAD, "program")
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "0", "0", "0"]), done.stderr
+
+
+def test_another_process_loads_a_program_with_baked_weights(ane, python, tmp_path):
+    x = jax.device_put(normal(32, 32), ane)
+    with jax_ane.config(weights="baked"):
+        program = jax.jit(lambda x: jnp.tanh(x) @ x.T @ x).lower(x).compile()
+        assert "BLOBFILE" in program.as_text()
+        held = (serialize_executable.serialize(program), np.asarray(x), np.asarray(program(x)))
     (tmp_path / "program").write_bytes(pickle.dumps(held))
     done = python("-c", LOAD, "program")
     assert (done.returncode, done.stdout.split()) == (0, ["0", "1", "1", "0"]), done.stderr

@@ -25,6 +25,7 @@ CODE_REGIONS = frozenset(
     {"func.func", "stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation"}
 )
 _MAX_INLINED_OPS = 200_000
+_MEMORY_KIND = "mhlo.memory_kind"
 # CHLO ops that JAX hands to a device whole, as composites.
 _WHOLE_CHLO = ("acos", "acosh", "asin", "asinh", "atanh", "cosh", "sinh", "erf", "top_k")
 # Composites of newer jax that XLA has no instruction for and spells out itself, to the same bits:
@@ -68,10 +69,14 @@ def parse(program: bytes | str) -> ir.Module:
 
 
 def normalise(module: ir.Module) -> None:
-    """Spells CHLO out, inlines every call and drops what is then unused, in place."""
+    """Spells CHLO out, inlines every call and drops what is then unused, in place.
+
+    Kinds of memory are dropped, too: all are the host's, and only the buffers tell them apart.
+    """
     with module.context, ir.Location.unknown():
         if _holds_chlo(module.operation):
             _legalise_chlo(module)
+        _drop_memory_kinds(module)
         _spell_out_composites(module.operation)
         inline_calls(module)
         PassManager.parse("builtin.module(symbol-dce)").run(module.operation)
@@ -100,10 +105,26 @@ def _legalise_chlo(module: ir.Module) -> None:
         PassManager.parse(pipeline).run(module.operation)
 
 
+def _drop_memory_kinds(module: ir.Module) -> None:
+    for function in module.body.operations:
+        for name in ("arg_attrs", "res_attrs"):
+            if name in function.attributes and _MEMORY_KIND in str(function.attributes[name]):
+                each = [ir.DictAttr(a) for a in ir.ArrayAttr(function.attributes[name])]
+                kept = [{i.name: i.attr for i in a if i.name != _MEMORY_KIND} for a in each]
+                function.attributes[name] = ir.ArrayAttr.get([ir.DictAttr.get(a) for a in kept])
+
+
 def _spell_out_composites(op: ir.Operation) -> None:
-    """Replaces the composites of _SPELT_OUT by calls of their decompositions."""
+    """Replaces the composites of _SPELT_OUT by calls of their decompositions.
+
+    Values that are to be placed in a kind of memory are replaced by themselves.
+    """
     for inner in [inner for region in op.regions for block in region.blocks for inner in block]:
         _spell_out_composites(inner.operation)
+        if _is_placement(inner.operation):
+            inner.results[0].replace_all_uses_with(inner.operands[0])
+            inner.operation.erase()
+            continue
         if inner.operation.name != "stablehlo.composite":
             continue
         if ir.StringAttr(inner.attributes["name"]).value not in _SPELT_OUT:
@@ -119,6 +140,12 @@ def _spell_out_composites(op: ir.Operation) -> None:
         for old, new in zip(inner.results, call.results, strict=True):
             old.replace_all_uses_with(new)
         inner.operation.erase()
+
+
+def _is_placement(op: ir.Operation) -> bool:
+    if op.name != "stablehlo.custom_call":
+        return False
+    return ir.StringAttr(op.attributes["call_target_name"]).value == "annotate_device_placement"
 
 
 def inline_calls(module: ir.Module) -> None:

@@ -302,7 +302,8 @@ def varying(array: np.ndarray) -> np.ndarray:
 def constant_of(value: Value) -> np.ndarray | None:
     """Returns the constant behind a value, looking through broadcasts and conversions.
 
-    Its shape is not the value's where it does not vary: extents are 1 there, or axes are missing.
+    None where there is none, and where its type is one that NumPy itself does not have. Its shape
+    is not the value's where it does not vary: extents are 1 there, or axes are missing.
     """
     if value.known is not None:
         return varying(value.known)
@@ -313,6 +314,8 @@ def constant_of(value: Value) -> np.ndarray | None:
             return varying(value.known)
         op = value.producer
     if op is None or op.name != "stablehlo.constant":
+        return None
+    if value.type is None or value.type.dtype not in NUMPY_DTYPES:
         return None
     return dense(op.attr("value"))
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from jax_ane import _chips, _counters
 
-
 Weight = tuple[int, str, Sequence[tuple[Sequence[int], Sequence[int]]]]
 
 

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from jax_ane import _chips
 from jax_ane.compiler import (

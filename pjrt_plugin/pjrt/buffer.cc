@@ -12,9 +12,7 @@
 namespace jax_ane::pjrt {
 namespace {
 
-Status DeletedError() {
-    return InvalidArgument("the array has been deleted or donated to an earlier computation");
-}
+Status DeletedError() { return InvalidArgument("Buffer has been deleted or donated."); }
 
 // A read-only numpy array of bytes that keeps `block` alive.
 nb::object ViewOfBlock(std::shared_ptr<HostBlock> block) {
@@ -28,8 +26,8 @@ nb::object ViewOfBlock(std::shared_ptr<HostBlock> block) {
 
 nb::handle EngineOf(const BufferInstance& buffer) { return buffer.device()->client()->Engine(); }
 
-// Packed arrays have to be widened by Python, once.
-StatusOr<const std::byte*> ExportPacked(const BufferInstance& buffer, Storage& storage) {
+// Packed arrays have to be widened, and others put into row-major order, by Python, once.
+StatusOr<const std::byte*> ExportByPython(const BufferInstance& buffer, Storage& storage) {
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<HostBlock> block,
                              HostBlock::Allocate(buffer.byte_size(), buffer.device()->tracker()));
     JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
@@ -39,7 +37,7 @@ StatusOr<const std::byte*> ExportPacked(const BufferInstance& buffer, Storage& s
         const bool fits = view.len == static_cast<Py_ssize_t>(block->size());
         if (fits) std::memcpy(block->data(), view.buf, block->size());
         PyBuffer_Release(&view);
-        return fits ? Status() : Internal("a packed array was exported with a wrong size");
+        return fits ? Status() : Internal("an array was exported with a wrong size");
     }));
     storage.SetBlock(std::move(block));
     return storage.block()->data();
@@ -77,7 +75,8 @@ Status BufferInstance::Pin() {
     if (storage) JAX_ANE_RETURN_IF_ERROR(storage->Await());
     PyRef hold;
     // A block is never written, so only XLA's own memory needs to be held.
-    if (storage && storage->array_is_origin() && is_host_readable()) {
+    if (storage && storage->array_is_origin() && is_host_readable() &&
+        storage->array_is_row_major()) {
         JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
             hold = PyRef(EngineOf(*this).attr("hold")(storage->array()));
             return {};
@@ -133,7 +132,9 @@ nb::handle InnerArray(const BufferInstance& buffer, Storage& storage) {
 StatusOr<const std::byte*> HostBytes(const BufferInstance& buffer, Storage& storage) {
     if (std::shared_ptr<HostBlock> block = storage.block()) return block->data();
     JAX_ANE_RETURN_IF_ERROR(storage.Await());
-    if (!buffer.is_host_readable()) return ExportPacked(buffer, storage);
+    if (!buffer.is_host_readable() || !storage.array_is_row_major()) {
+        return ExportByPython(buffer, storage);
+    }
     if (!storage.array_data()) {
         JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
             nb::object address = storage.array().attr("unsafe_buffer_pointer")();

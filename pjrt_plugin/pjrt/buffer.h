@@ -28,12 +28,12 @@ struct BufferShape {
 class BufferInstance {
   public:
     // Null `storage` makes a token, which has no data.
-    BufferInstance(DeviceInstance* device, std::shared_ptr<const BufferShape> shape,
+    BufferInstance(MemoryInstance* memory, std::shared_ptr<const BufferShape> shape,
                    std::shared_ptr<Storage> storage)
-        : device_(device), shape_(std::move(shape)), storage_(std::move(storage)) {}
-    BufferInstance(DeviceInstance* device, PJRT_Buffer_Type type, Dims dims,
+        : memory_(memory), shape_(std::move(shape)), storage_(std::move(storage)) {}
+    BufferInstance(MemoryInstance* memory, PJRT_Buffer_Type type, Dims dims,
                    std::shared_ptr<Storage> storage)
-        : BufferInstance(device, std::make_shared<BufferShape>(type, std::move(dims)),
+        : BufferInstance(memory, std::make_shared<BufferShape>(type, std::move(dims)),
                          std::move(storage)) {}
 
     static BufferInstance* Unwrap(PJRT_Buffer* buffer) {
@@ -41,7 +41,8 @@ class BufferInstance {
     }
     PJRT_Buffer* Wrap() { return reinterpret_cast<PJRT_Buffer*>(this); }
 
-    DeviceInstance* device() const { return device_; }
+    MemoryInstance* memory() const { return memory_; }
+    DeviceInstance* device() const { return memory_->device(); }
     PJRT_Buffer_Type type() const { return shape_->type; }
     const Dims& dims() const { return shape_->dims; }
     size_t byte_size() const { return shape_->byte_size; }
@@ -61,7 +62,7 @@ class BufferInstance {
     StatusOr<const void*> Pointer() const;
 
   private:
-    DeviceInstance* device_;
+    MemoryInstance* memory_;
     std::shared_ptr<const BufferShape> shape_;
 
     mutable std::mutex mutex_;

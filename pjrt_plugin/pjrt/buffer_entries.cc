@@ -74,7 +74,7 @@ Status OnBufferDevice(PJRT_Buffer_Device_Args& args) {
 }
 
 Status OnBufferMemory(PJRT_Buffer_Memory_Args& args) {
-    args.memory = &Get(args.buffer).device()->memory();
+    args.memory = Get(args.buffer).memory();
     return {};
 }
 
@@ -150,30 +150,30 @@ Status OnBufferCopyRawToHost(PJRT_Buffer_CopyRawToHost_Args& args) {
 }
 
 // A copy of the bytes: sharing them would let a donation of one buffer delete the other.
-StatusOr<PJRT_Buffer*> CopyTo(BufferInstance& source, DeviceInstance* device, PJRT_Buffer_Type type,
+StatusOr<PJRT_Buffer*> CopyTo(BufferInstance& source, MemoryInstance* memory, PJRT_Buffer_Type type,
                               Dims dims) {
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<Storage> storage, source.Acquire());
-    if (!storage) return (new BufferInstance(device, type, std::move(dims), nullptr))->Wrap();
+    if (!storage) return (new BufferInstance(memory, type, std::move(dims), nullptr))->Wrap();
     JAX_ANE_ASSIGN_OR_RETURN(const std::byte* bytes, HostBytes(source, *storage));
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<HostBlock> block,
-                             HostBlock::Allocate(source.byte_size(), device->tracker()));
+                             HostBlock::Allocate(source.byte_size(), memory->device()->tracker()));
     if (source.byte_size() > 0) std::memcpy(block->data(), bytes, source.byte_size());
     auto copy = std::make_shared<Storage>(std::move(block));
-    return (new BufferInstance(device, type, std::move(dims), std::move(copy)))->Wrap();
+    return (new BufferInstance(memory, type, std::move(dims), std::move(copy)))->Wrap();
 }
 
 Status OnBufferCopyToDevice(PJRT_Buffer_CopyToDevice_Args& args) {
     BufferInstance& source = Get(args.buffer);
-    JAX_ANE_ASSIGN_OR_RETURN(
-        args.dst_buffer,
-        CopyTo(source, DeviceInstance::Unwrap(args.dst_device), source.type(), source.dims()));
+    JAX_ANE_ASSIGN_OR_RETURN(args.dst_buffer,
+                             CopyTo(source, DeviceInstance::Unwrap(args.dst_device)->memory(),
+                                    source.type(), source.dims()));
     return {};
 }
 
 Status OnBufferCopyToMemory(PJRT_Buffer_CopyToMemory_Args& args) {
     BufferInstance& source = Get(args.buffer);
-    DeviceInstance* device = MemoryInstance::Unwrap(args.dst_memory)->device();
-    JAX_ANE_ASSIGN_OR_RETURN(args.dst_buffer, CopyTo(source, device, source.type(), source.dims()));
+    MemoryInstance* memory = MemoryInstance::Unwrap(args.dst_memory);
+    JAX_ANE_ASSIGN_OR_RETURN(args.dst_buffer, CopyTo(source, memory, source.type(), source.dims()));
     return {};
 }
 
@@ -186,7 +186,7 @@ Status OnBufferBitcast(PJRT_Buffer_Bitcast_Args& args) {
         return InvalidArgument("a bitcast needs the same number of whole bytes on both sides");
     }
     JAX_ANE_ASSIGN_OR_RETURN(args.out_buffer,
-                             CopyTo(source, source.device(), args.element_type, std::move(dims)));
+                             CopyTo(source, source.memory(), args.element_type, std::move(dims)));
     return {};
 }
 

@@ -20,7 +20,8 @@ ClientInstance::ClientInstance(const ClientOptions& options)
         devices_.push_back(std::make_unique<DeviceInstance>(this, id, options.device_kind,
                                                             limit / options.num_devices));
         device_handles_.push_back(devices_.back()->Wrap());
-        memory_handles_.push_back(&devices_.back()->memory());
+        const auto& memories = devices_.back()->memories();
+        memory_handles_.insert(memory_handles_.end(), memories.begin(), memories.end());
         descriptions.push_back(devices_.back()->description().Wrap());
     }
     topology_ = std::make_unique<TopologyInstance>(platform_version_, std::move(descriptions));

@@ -5,13 +5,6 @@
 #include "pjrt/error.h"
 
 namespace jax_ane::pjrt {
-namespace {
-
-constexpr char kMemoryKind[] = "device";  // What JAX takes for the default kind.
-constexpr int kMemoryKindId = 1;
-
-}  // namespace
-
 DeviceDescriptionInstance::DeviceDescriptionInstance(int id, std::string kind)
     : id_(id),
       kind_(std::move(kind)),
@@ -22,10 +15,12 @@ DeviceDescriptionInstance::DeviceDescriptionInstance(int id, std::string kind)
     attributes_.Add("engine_index", int64_t{id});
 }
 
-MemoryInstance::MemoryInstance(int id, DeviceInstance* device)
+MemoryInstance::MemoryInstance(DeviceInstance* device, int device_id, size_t kind)
     : PJRT_Memory{nullptr},
-      id_(id),
-      to_string_("AneMemory(id=" + std::to_string(id) + ", kind=device)"),
+      id_(device_id * static_cast<int>(kMemoryKinds.size()) + static_cast<int>(kind)),
+      kind_(kind),
+      to_string_("AneMemory(id=" + std::to_string(id_) +
+                 ", kind=" + std::string(kMemoryKinds[kind]) + ")"),
       device_(device),
       device_handle_(device->Wrap()) {}
 
@@ -33,8 +28,9 @@ DeviceInstance::DeviceInstance(ClientInstance* client, int id, const std::string
                                int64_t memory_limit_bytes)
     : client_(client),
       description_(id, kind),
-      memory_(id, this),
-      memory_handle_(&memory_),
+      memories_{MemoryInstance(this, id, 0), MemoryInstance(this, id, 1),
+                MemoryInstance(this, id, 2)},
+      memory_handles_{&memories_[0], &memories_[1], &memories_[2]},
       tracker_(std::make_shared<MemoryTracker>(memory_limit_bytes)) {}
 
 namespace {
@@ -93,13 +89,13 @@ Status OnDeviceLocalHardwareId(PJRT_Device_LocalHardwareId_Args& args) {
 }
 
 Status OnDeviceAddressableMemories(PJRT_Device_AddressableMemories_Args& args) {
-    args.memories = DeviceInstance::Unwrap(args.device)->memories();
-    args.num_memories = 1;
+    args.memories = DeviceInstance::Unwrap(args.device)->memories().data();
+    args.num_memories = DeviceInstance::Unwrap(args.device)->memories().size();
     return {};
 }
 
 Status OnDeviceDefaultMemory(PJRT_Device_DefaultMemory_Args& args) {
-    args.memory = &DeviceInstance::Unwrap(args.device)->memory();
+    args.memory = DeviceInstance::Unwrap(args.device)->memory();
     return {};
 }
 
@@ -144,13 +140,14 @@ Status OnMemoryId(PJRT_Memory_Id_Args& args) {
 }
 
 Status OnMemoryKind(PJRT_Memory_Kind_Args& args) {
-    args.kind = kMemoryKind;
-    args.kind_size = sizeof(kMemoryKind) - 1;
+    const std::string_view kind = kMemoryKinds[MemoryInstance::Unwrap(args.memory)->kind()];
+    args.kind = kind.data();
+    args.kind_size = kind.size();
     return {};
 }
 
 Status OnMemoryKindId(PJRT_Memory_Kind_Id_Args& args) {
-    args.kind_id = kMemoryKindId;
+    args.kind_id = static_cast<int>(MemoryInstance::Unwrap(args.memory)->kind()) + 1;
     return {};
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// PJRT_Device, its description and its one memory space. All three are plain fields that live as
+// PJRT_Device, its description and its memory spaces. All three are plain fields that live as
 // long as the client: JAX reads them several times per call.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pjrt/c_api.h"
@@ -37,21 +39,29 @@ class DeviceDescriptionInstance {
     NamedValueList attributes_;
 };
 
+// What JAX may ask for by name, the default first: the kinds of its CPU. All are the same memory of
+// the host, so that programs that move values between them run, and find them where they say.
+inline constexpr std::array<std::string_view, 3> kMemoryKinds = {"device", "pinned_host",
+                                                                 "unpinned_host"};
+
 // The vtable word stays null: JAX then attaches nothing to a memory.
 class MemoryInstance : public PJRT_Memory {
   public:
-    MemoryInstance(int id, DeviceInstance* device);
+    // `kind` is a place in kMemoryKinds.
+    MemoryInstance(DeviceInstance* device, int device_id, size_t kind);
 
     static MemoryInstance* Unwrap(PJRT_Memory* memory) {
         return static_cast<MemoryInstance*>(memory);
     }
     int id() const { return id_; }
+    size_t kind() const { return kind_; }
     const std::string& to_string() const { return to_string_; }
     DeviceInstance* device() const { return device_; }
     PJRT_Device* const* devices() const { return &device_handle_; }
 
   private:
     int id_;
+    size_t kind_;
     std::string to_string_;
     DeviceInstance* device_;
     PJRT_Device* device_handle_;
@@ -70,15 +80,18 @@ class DeviceInstance {
     ClientInstance* client() const { return client_; }
     int id() const { return description_.id(); }
     DeviceDescriptionInstance& description() { return description_; }
-    MemoryInstance& memory() { return memory_; }
-    PJRT_Memory* const* memories() const { return &memory_handle_; }
+    // By its place in kMemoryKinds.
+    MemoryInstance* memory(size_t kind = 0) { return &memories_[kind]; }
+    const std::array<PJRT_Memory*, kMemoryKinds.size()>& memories() const {
+        return memory_handles_;
+    }
     const std::shared_ptr<MemoryTracker>& tracker() const { return tracker_; }
 
   private:
     ClientInstance* client_;
     DeviceDescriptionInstance description_;
-    MemoryInstance memory_;
-    PJRT_Memory* memory_handle_;
+    std::array<MemoryInstance, kMemoryKinds.size()> memories_;
+    std::array<PJRT_Memory*, kMemoryKinds.size()> memory_handles_;
     std::shared_ptr<MemoryTracker> tracker_;
 };
 

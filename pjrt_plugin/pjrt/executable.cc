@@ -9,7 +9,12 @@
 namespace jax_ane::pjrt {
 namespace {
 
-constexpr char kMemoryKind[] = "device";
+StatusOr<size_t> FindMemoryKind(const std::string& name) {
+    for (size_t kind = 0; kind < kMemoryKinds.size(); ++kind) {
+        if (kMemoryKinds[kind] == name) return kind;
+    }
+    return InvalidArgument("ane has no memory of the kind " + name);
+}
 
 std::string Bytes(nb::handle object) {
     nb::bytes bytes = nb::cast<nb::bytes>(object);
@@ -102,18 +107,20 @@ void Program::ReadShardings(nb::handle host) {
 
 Status Program::ReadOutputs(nb::handle host) {
     for (nb::handle output : host.attr("outputs")) {
-        nb::tuple pair = nb::borrow<nb::tuple>(output);
-        const auto type = static_cast<PJRT_Buffer_Type>(nb::cast<int>(pair[0]));
+        nb::tuple fields = nb::borrow<nb::tuple>(output);
+        const auto type = static_cast<PJRT_Buffer_Type>(nb::cast<int>(fields[0]));
         Dims dims;
-        for (nb::handle dim : pair[1]) dims.push_back(nb::cast<int64_t>(dim));
+        for (nb::handle dim : fields[1]) dims.push_back(nb::cast<int64_t>(dim));
         JAX_ANE_RETURN_IF_ERROR(DenseByteSize(type, dims).status());
         if (type == PJRT_Buffer_Type_TOKEN) ++num_tokens;
         output_types.push_back(type);
         output_dims.insert(output_dims.end(), dims.begin(), dims.end());
         output_ranks.push_back(dims.size());
-        memory_kinds.push_back(kMemoryKind);
-        memory_kind_sizes.push_back(sizeof(kMemoryKind) - 1);
-        outputs.push_back(std::make_shared<BufferShape>(type, std::move(dims)));
+        JAX_ANE_ASSIGN_OR_RETURN(size_t kind, FindMemoryKind(Text(fields[3])));
+        memory_kinds.push_back(kMemoryKinds[kind].data());
+        memory_kind_sizes.push_back(kMemoryKinds[kind].size());
+        outputs.push_back({std::make_shared<BufferShape>(type, std::move(dims)), kind,
+                           nb::cast<bool>(fields[2])});
     }
     return {};
 }

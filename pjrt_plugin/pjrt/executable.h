@@ -18,6 +18,12 @@
 
 namespace jax_ane::pjrt {
 
+struct OutputInfo {
+    std::shared_ptr<const BufferShape> shape;  // On one device; all executions share it.
+    size_t memory_kind;                        // Its place in kMemoryKinds.
+    bool is_row_major;  // False where the program was asked for another order of axes.
+};
+
 // Serialised OpShardings, as the shardings extension shows them; empty when XLA states none.
 struct ShardingList {
     std::vector<std::string> protos;
@@ -38,7 +44,7 @@ class Program {
     size_t num_replicas = 1, num_partitions = 1;
     std::vector<PJRT_Device*> devices;  // Addressable ones, replica-major.
     std::vector<PJRT_LogicalDeviceIds> logical_ids;
-    std::vector<std::shared_ptr<const BufferShape>> outputs;
+    std::vector<OutputInfo> outputs;
     size_t num_tokens = 0;      // Leading outputs that are ordering tokens.
     std::vector<bool> donated;  // By argument, as the module's attributes say.
     bool is_portable = true;    // False when it calls back into this process.

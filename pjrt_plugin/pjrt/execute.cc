@@ -41,6 +41,7 @@ void NoteRead(BufferInstance& buffer, Storage& storage) {
     constexpr int kExecutions = 2;
     constexpr size_t kWorthKeepingBytes = 4096;
     if (storage.CountExecution() < kExecutions || storage.keeps_images()) return;
+    if (!storage.array_is_row_major()) return;
     const bool is_float =
         buffer.type() == PJRT_Buffer_Type_F32 || buffer.type() == PJRT_Buffer_Type_F16;
     if (!is_float || buffer.byte_size() < kWorthKeepingBytes) return;
@@ -51,13 +52,19 @@ void NoteRead(BufferInstance& buffer, Storage& storage) {
 }
 
 // The inner arrays of one device's arguments.
-StatusOr<nb::object> CollectArguments(Program& program, PJRT_Buffer* const* buffers,
+StatusOr<nb::object> CollectArguments(Program& program, PJRT_Buffer* const* buffers, size_t replica,
                                       const PJRT_LoadedExecutable_Execute_Args& args,
                                       Arguments* arguments) {
     nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(args.num_args)));
     for (size_t i = 0; i < args.num_args; ++i) {
         BufferInstance& buffer = *BufferInstance::Unwrap(buffers[i]);
-        JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<Storage> storage, buffer.Acquire());
+        StatusOr<std::shared_ptr<Storage>> acquired = buffer.Acquire();
+        if (!acquired.ok()) {
+            return InvalidArgument("Invalid buffer passed to Execute() as argument " +
+                                   std::to_string(i) + " to replica " + std::to_string(replica) +
+                                   ": INVALID_ARGUMENT: " + acquired.status().message());
+        }
+        std::shared_ptr<Storage> storage = *std::move(acquired);
         nb::object array;
         if (!storage) {
             array = nb::borrow(program.token());
@@ -136,16 +143,19 @@ Status EmitOutputs(const std::shared_ptr<Program>& shared, nb::handle arrays,
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<EventState> ready, WatchResults(shared, arrays));
     *done = ready;
     for (size_t i = 0; i < program.outputs.size(); ++i) {
-        const std::shared_ptr<const BufferShape>& shape = program.outputs[i];
+        const OutputInfo& info = program.outputs[i];
         std::shared_ptr<Storage> storage;
         if (i >= program.num_tokens) {
             nb::object array = nb::borrow(PyList_GET_ITEM(arrays.ptr(), i - program.num_tokens));
             // In no cycle, and as many as JAX's own: the collector need not walk them.
             PyObject_GC_UnTrack(array.ptr());
-            storage = std::make_shared<Storage>(PyRef(std::move(array)), shape->byte_size,
+            storage = std::make_shared<Storage>(PyRef(std::move(array)), info.shape->byte_size,
                                                 device->tracker(), ready);
+            storage->set_array_is_row_major(info.is_row_major);
         }
-        outputs[i] = (new BufferInstance(device, shape, std::move(storage)))->Wrap();
+        outputs[i] =
+            (new BufferInstance(device->memory(info.memory_kind), info.shape, std::move(storage)))
+                ->Wrap();
     }
     return {};
 }
@@ -156,8 +166,8 @@ Status ExecuteWithGil(const std::shared_ptr<Program>& shared,
     Program& program = *shared;
     Arguments arguments;
     if (args.num_devices == 1) {
-        JAX_ANE_ASSIGN_OR_RETURN(
-            nb::object list, CollectArguments(program, args.argument_lists[0], args, &arguments));
+        JAX_ANE_ASSIGN_OR_RETURN(nb::object list, CollectArguments(program, args.argument_lists[0],
+                                                                   0, args, &arguments));
         nb::object arrays = RunOnOneDevice(program, list);
         JAX_ANE_RETURN_IF_ERROR(EmitOutputs(shared, arrays,
                                             DeviceInstance::Unwrap(program.devices[0]),
@@ -167,7 +177,7 @@ Status ExecuteWithGil(const std::shared_ptr<Program>& shared,
         for (size_t device = 0; device < args.num_devices; ++device) {
             JAX_ANE_ASSIGN_OR_RETURN(
                 nb::object list,
-                CollectArguments(program, args.argument_lists[device], args, &arguments));
+                CollectArguments(program, args.argument_lists[device], device, args, &arguments));
             shards.append(list);
         }
         nb::object results = program.host().attr("execute_shards")(shards);

@@ -100,6 +100,11 @@ class Storage {
     void DropImages();
     bool keeps_images() const { return keeps_images_.load(std::memory_order_relaxed); }
 
+    // False when a program was asked for its result in another order of axes. Then the array alone
+    // has that order: the host side is row-major always. Set before the storage is shared.
+    bool array_is_row_major() const { return array_is_row_major_; }
+    void set_array_is_row_major(bool value) { array_is_row_major_ = value; }
+
     // True when the array's memory is XLA's, which a donation may overwrite.
     bool array_is_origin() const { return tracker_ != nullptr; }
 
@@ -111,6 +116,7 @@ class Storage {
     size_t array_bytes_ = 0;
     std::shared_ptr<MemoryTracker> tracker_;
     const std::shared_ptr<EventState> ready_;
+    bool array_is_row_major_ = true;
     std::atomic<int> executions_ = 0;
     std::atomic<bool> keeps_images_ = false;
     std::unique_ptr<runtime::BufferImages> images_;

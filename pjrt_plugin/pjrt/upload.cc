@@ -11,9 +11,9 @@
 namespace jax_ane::pjrt {
 namespace {
 
-StatusOr<DeviceInstance*> TargetDevice(PJRT_Device* device, PJRT_Memory* memory) {
-    if (memory) return MemoryInstance::Unwrap(memory)->device();
-    if (device) return DeviceInstance::Unwrap(device);
+StatusOr<MemoryInstance*> TargetMemory(PJRT_Device* device, PJRT_Memory* memory) {
+    if (memory) return MemoryInstance::Unwrap(memory);
+    if (device) return DeviceInstance::Unwrap(device)->memory();
     return InvalidArgument("an upload names neither a device nor a memory");
 }
 
@@ -41,7 +41,7 @@ bool MayBorrow(const PJRT_Client_BufferFromHostBuffer_Args& args, bool dense, si
 
 Status OnClientBufferFromHostBuffer(PJRT_Client_BufferFromHostBuffer_Args& args) {
     const Dims dims(args.dims, args.dims + args.num_dims);
-    JAX_ANE_ASSIGN_OR_RETURN(DeviceInstance * device, TargetDevice(args.device, args.memory));
+    JAX_ANE_ASSIGN_OR_RETURN(MemoryInstance * memory, TargetMemory(args.device, args.memory));
     JAX_ANE_ASSIGN_OR_RETURN(size_t bytes, UploadSize(args.type, dims, args.device_layout));
     const int64_t element_bytes = FindElementType(args.type)->byte_size;
     const Dims dense = RowMajorStrides(dims, element_bytes);
@@ -56,14 +56,15 @@ Status OnClientBufferFromHostBuffer(PJRT_Client_BufferFromHostBuffer_Args& args)
     std::shared_ptr<HostBlock> block;
     if (MayBorrow(args, strides == dense, bytes)) {
         auto done = std::make_shared<EventState>();
-        device->tracker()->Add(bytes);
-        block = HostBlock::Borrow(args.data, bytes, [done, bytes, tracker = device->tracker()] {
-            tracker->Remove(bytes);
-            done->Set(Status());
-        });
+        memory->device()->tracker()->Add(bytes);
+        block = HostBlock::Borrow(args.data, bytes,
+                                  [done, bytes, tracker = memory->device()->tracker()] {
+                                      tracker->Remove(bytes);
+                                      done->Set(Status());
+                                  });
         args.done_with_host_buffer = (new EventInstance(done))->Wrap();
     } else {
-        JAX_ANE_ASSIGN_OR_RETURN(block, HostBlock::Allocate(bytes, device->tracker()));
+        JAX_ANE_ASSIGN_OR_RETURN(block, HostBlock::Allocate(bytes, memory->device()->tracker()));
         if (bytes > 0) {
             CopyStrided(static_cast<const std::byte*>(args.data), strides, block->data(), dense,
                         dims, element_bytes);
@@ -71,27 +72,27 @@ Status OnClientBufferFromHostBuffer(PJRT_Client_BufferFromHostBuffer_Args& args)
         args.done_with_host_buffer = EventInstance::MakeReady();
     }
     auto storage = std::make_shared<Storage>(std::move(block));
-    args.buffer = (new BufferInstance(device, args.type, dims, std::move(storage)))->Wrap();
+    args.buffer = (new BufferInstance(memory, args.type, dims, std::move(storage)))->Wrap();
     return {};
 }
 
 Status OnClientCreateUninitializedBuffer(PJRT_Client_CreateUninitializedBuffer_Args& args) {
     const Dims dims(args.shape_dims, args.shape_dims + args.shape_num_dims);
-    JAX_ANE_ASSIGN_OR_RETURN(DeviceInstance * device, TargetDevice(args.device, args.memory));
+    JAX_ANE_ASSIGN_OR_RETURN(MemoryInstance * memory, TargetMemory(args.device, args.memory));
     JAX_ANE_ASSIGN_OR_RETURN(size_t bytes,
                              UploadSize(args.shape_element_type, dims, args.shape_layout));
     JAX_ANE_ASSIGN_OR_RETURN(std::shared_ptr<HostBlock> block,
-                             HostBlock::Allocate(bytes, device->tracker()));
+                             HostBlock::Allocate(bytes, memory->device()->tracker()));
     std::memset(block->data(), 0, bytes);  // No other program's bytes leave this way.
     auto storage = std::make_shared<Storage>(std::move(block));
     args.buffer =
-        (new BufferInstance(device, args.shape_element_type, dims, std::move(storage)))->Wrap();
+        (new BufferInstance(memory, args.shape_element_type, dims, std::move(storage)))->Wrap();
     return {};
 }
 
 Status OnClientCreateViewOfDeviceBuffer(PJRT_Client_CreateViewOfDeviceBuffer_Args& args) {
     const Dims dims(args.dims, args.dims + args.num_dims);
-    JAX_ANE_ASSIGN_OR_RETURN(DeviceInstance * device, TargetDevice(args.device, args.memory));
+    JAX_ANE_ASSIGN_OR_RETURN(MemoryInstance * memory, TargetMemory(args.device, args.memory));
     JAX_ANE_ASSIGN_OR_RETURN(size_t bytes, UploadSize(args.element_type, dims, args.layout));
     auto release = [on_delete = args.on_delete_callback, pointer = args.device_buffer_ptr,
                     arg = args.on_delete_callback_arg] {
@@ -99,7 +100,7 @@ Status OnClientCreateViewOfDeviceBuffer(PJRT_Client_CreateViewOfDeviceBuffer_Arg
     };
     auto storage =
         std::make_shared<Storage>(HostBlock::Borrow(args.device_buffer_ptr, bytes, release));
-    args.buffer = (new BufferInstance(device, args.element_type, dims, std::move(storage)))->Wrap();
+    args.buffer = (new BufferInstance(memory, args.element_type, dims, std::move(storage)))->Wrap();
     return {};
 }
 

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from jax.experimental.layout import Format, Layout
+from jax.sharding import SingleDeviceSharding
 
 BASE = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
 
@@ -121,3 +123,37 @@ def test_too_large_upload_names_bytes_needed_and_free(ane):
 def test_layout_of_reads_is_row_major_for_transposed_results(ane):
     out = jax.jit(lambda x: x.transpose(2, 0, 1))(jax.device_put(BASE, ane))
     np.testing.assert_array_equal(np.asarray(out), BASE.transpose(2, 0, 1))
+
+
+def test_results_in_an_order_of_axes_that_was_asked_for(ane):
+    """XLA:CPU's array has that order; what the host reads is row-major."""
+    value = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    form = Format(Layout((1, 0, 2)), SingleDeviceSharding(ane))
+    put = jax.device_put(value, form)
+    made = jax.jit(lambda v: v * 2, out_shardings=form)(value)
+    for array, want in ((put, value), (made, value * 2), (put + made, value * 3)):
+        np.testing.assert_array_equal(np.asarray(array), want)
+    assert put.format.layout.major_to_minor == made.format.layout.major_to_minor == (1, 0, 2)
+    view = np.asarray(put)
+    jax.jit(lambda v: v * 0, donate_argnums=0)(put).block_until_ready()
+    np.testing.assert_array_equal(view, value)
+
+
+def test_dlpack_shares_memory_that_a_donation_leaves_alone(ane):
+    array = jax.device_put(np.arange(6, dtype=np.float32), ane) + 0
+    view = np.from_dlpack(array)
+    assert view.ctypes.data == array.unsafe_buffer_pointer()
+    assert np.from_dlpack(array, copy=True).ctypes.data != view.ctypes.data
+    assert array.__dlpack_device__() == (1, 0)
+    jax.jit(lambda v: v * 0 - 7, donate_argnums=0)(array).block_until_ready()
+    np.testing.assert_array_equal(view, np.arange(6, dtype=np.float32))
+    with pytest.raises(BufferError, match="host's memory"):
+        jax.device_put(view, ane).__dlpack__(dl_device=(2, 0))
+
+
+def test_deleted_argument_is_named_as_on_cpu(ane):
+    array = jax.device_put(np.ones(3, np.float32), ane) + 0
+    fn = jax.jit(lambda v: v + 1, donate_argnums=0)
+    fn(array)
+    with pytest.raises(ValueError, match=r"argument 0 to replica 0: .*Buffer has been deleted or"):
+        fn(array)
