@@ -44,7 +44,8 @@ std::shared_ptr<const std::vector<uint8_t>> Zeros() {
 // x + w, where w is argument 1 of a call, [columns, rows] there.
 std::shared_ptr<BoundProgram> Adding(const std::string& name, std::vector<WeightSlot::Move> moves,
                                      size_t argument = 1) {
-    auto device = software::MakeSoftwareDevice({}, software::NumericsMode::kExact);
+    std::shared_ptr<device::Device> device =
+        software::MakeSoftwareDevice({}, software::NumericsMode::kExact);
     MilWriter w;
     const std::string x = w.Input({kRows, kColumns});
     const std::string type = "tensor<fp16, [4, 32]>";

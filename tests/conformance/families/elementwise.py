@@ -190,6 +190,9 @@ PARTS = {
 # jaxlib 0.10.2's own CPU client aborts the process while it compiles these, on cpu as on ane: it
 # cannot concatenate elements below a byte.
 ABORTS = {(n, "join") for n in ("int2", "uint2", "int4", "uint4", "float4_e2m1fn")}
+# A softmax starts a maximum at -inf, which is NaN in types without infinities: whether XLA:CPU keeps
+# it in float32 for a while, and so what comes out, depends on what it compiles along with it.
+UNSETTLED = {(n, "softmax") for n in FLOATS if n.startswith("float") and "fn" in n}
 for name in ["bool", *INTEGERS, *FLOATS, *COMPLEX]:
     tables = [COMMON]
     if name != "bool":
@@ -200,7 +203,7 @@ for name in ["bool", *INTEGERS, *FLOATS, *COMPLEX]:
     tables += [PARTS] if name in COMPLEX else []
     for table in tables:
         for what, fn in table.items():
-            if (name, what) in ABORTS:
+            if (name, what) in ABORTS | UNSETTLED:
                 continue
             narrow = _dtype(name).itemsize == 1 and name not in ("bool", "int8", "uint8")
             DTYPE.add(
