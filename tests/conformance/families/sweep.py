@@ -67,6 +67,8 @@ def _alike(names: str, call: Call) -> dict[str, Call]:
 
 
 NUMPY_CALLS: dict[str, Call] = {
+    "minmax": lambda f, a: f(a.x, axis=1),
+    "top_k": lambda f, a: f(a.x, 3),
     **_alike("abs absolute arctan arcsinh asinh atan ceil conj conjugate copy cos cosh deg2rad "
              "degrees exp exp2 expm1 fabs fix floor i0 imag iscomplex isfinite isinf isnan isneginf "
              "isposinf isreal nan_to_num negative positive rad2deg radians ravel real rint sign "
@@ -248,6 +250,9 @@ NOT_IN_HALVES = {
 }  # fmt: skip
 
 LAX_CALLS: dict[str, Call] = {
+    "log2": lambda f, a: f(a.p),
+    "one_minus_square": lambda f, a: f(a.u),
+    "polynomial": lambda f, a: f(a.u, (1.0, -0.5, 0.25)),
     **_alike("batch_matmul", lambda f, a: f(a.c, a.c.swapaxes(1, 2))),
     "argmax": lambda f, a: f(a.x, 1, jnp.int32),
     "argmin": lambda f, a: f(a.x, 0, jnp.uint8),
@@ -320,6 +325,7 @@ NOT_LAX = {
                      "conv_general_shape_tuple", "conv_shape_tuple", "conv_transpose_shape_tuple",
                      "padtype_to_pads", "reduce_window_shape_tuple"), "computes shapes only"),
     **dict.fromkeys(("axis_size", "pcast", "pshuffle", "pswapaxes", "precv", "psend",
+                     "psum_scatter_start",
                      "ragged_all_to_all"), "between devices: other suites have it"),
     "stage": "for tracing only",
 }  # fmt: skip
@@ -336,7 +342,7 @@ SPECIAL_CALLS: dict[str, Call] = {
              "log_ndtr ndtr sici loggamma", lambda f, a: f(a.x)),
     **_alike("entr exp1 spence", lambda f, a: f(a.p)),
     "expn": lambda f, a: f(a.j, a.p),
-    **_alike("erfinv logit ndtri", lambda f, a: f(a.u)),
+    **_alike("erfinv erfcinv logit ndtri", lambda f, a: f(a.u)),
     "hyp1f1": lambda f, a: f(1.5, 2.5, a.u),
     "hyp2f1": lambda f, a: f(1.5, 0.5, 2.5, a.u / 2),
     **_alike("log_softmax softmax logsumexp", lambda f, a: f(a.x, axis=1)),
