@@ -35,7 +35,8 @@ LOOPS = {
     "while": lambda x, w: lax.while_loop(
         lambda s: s[1] < 4, lambda s: (jnp.tanh(s[0] @ w), s[1] + 1), (x, 0)),
     "while_never": lambda x, w: lax.while_loop(lambda s: s[0, 0] > 100, lambda s: s + 1, x),
-    "while_on_data": lambda x, w: lax.while_loop(lambda s: s < 100.0, lambda s: s * 2, 1.0),
+    "while_on_data": lambda x, w: lax.while_loop(
+        lambda s: s < 100.0, lambda s: s * 2, jnp.abs(x[0, 0]) + 1.0),
     "fori": lambda x, w: lax.fori_loop(0, 4, lambda i, s: s * 0.5 + x[i], x[0]),
     "fori_dynamic": lambda x, w: lax.fori_loop(
         0, jnp.argmax(x[:, 0]) + 2, lambda i, s: s @ w + i, x),
