@@ -153,7 +153,6 @@ class Cache:
             if total > self.max_bytes:
                 with contextlib.suppress(OSError):
                     self._file(entry.key).unlink(missing_ok=True)
-                    _counters.add("cache_evicted")
 
     def _file(self, key: str) -> Path:
         return self.path / f"{key}{_SUFFIX}"

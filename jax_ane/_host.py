@@ -41,12 +41,12 @@ from jax_ane._host_executable import (
     Signature,
 )
 from jax_ane.compiler import loading, updates
+from jax_ane.compiler.frontend import MEMORY_KIND
 
 logger = logging.getLogger("jax_ane")
 
 # CompileOptionsProto's executable_build_options, and their debug_options.
 _OPTIONS_WITH_MAPS = (3, 3)
-MEMORY_KIND = "mhlo.memory_kind"  # the attribute of arguments and results of `main`
 
 
 class HostEngine:

@@ -44,7 +44,7 @@ def arguments(block: Block) -> frozenset[int]:
             data.update((first, second))
         elif has_second:
             weights.add(second)
-            data.update((first,))
+            data.add(first)
         elif has_first:
             (weights if is_product else data).add(first)
     return frozenset((weights - data) & unchanged)
@@ -68,8 +68,8 @@ def _source(value: Value) -> int:
     return value.index
 
 
-def bake(program: mil.Program, positions: Collection[int]) -> list[mil.Weight]:
-    """Turns inputs into constants, in place, and moves them at once; returns all constants.
+def bake(program: mil.Program, positions: Collection[int]) -> None:
+    """Turns inputs into constants, in place, and moves them at once.
 
     Args:
         program: the program after its passes: nothing may look into the constants, or fold equal
@@ -103,4 +103,3 @@ def bake(program: mil.Program, positions: Collection[int]) -> list[mil.Weight]:
         place(value, mil.Weight(position, value.shape))
     program.inputs = [v for i, v in enumerate(program.inputs) if i not in positions]
     program.ops = [*made, *(op for op in program.ops if id(op) not in gone)]
-    return [op.params["weight"] for op in made]

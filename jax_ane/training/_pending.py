@@ -47,11 +47,6 @@ class Pending:
         )
         return Pending(sums, self.taken + takes.astype(jnp.int32), self.steps + 1)
 
-    def mean(self) -> Any:
-        """Returns the mean of the gradients in the sums."""
-        share = 1 / jnp.maximum(self.taken, 1)
-        return jax.tree.map(lambda s: s * share.astype(s.dtype), self.sums)
-
     def cleared(self, due: jax.Array) -> Pending:
         """Returns no gradients at all where an update was due, a bool scalar."""
         return jax.tree.map(lambda leaf: jnp.where(due, jnp.zeros_like(leaf), leaf), self)

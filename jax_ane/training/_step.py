@@ -267,7 +267,8 @@ class TrainStep:
             pending = pending.add(gradients, inverse, keeps)
             due = pending.steps == self._update_every
             applies = due & (pending.taken > 0)
-            gradients, inverse = pending.mean(), jnp.float32(1)
+            gradients = _times(pending.sums, 1 / jnp.maximum(pending.taken, 1))
+            inverse = jnp.float32(1)
             of_update = optax.tree.norm(gradients).astype(jnp.float32)
             pending = pending.cleared(due)
         factor = self._factor(of_update, inverse)
