@@ -274,6 +274,11 @@ for name, spec in (("one", None), ("four", P("data"))):
             batch = jax.device_put(batch, NamedSharding(mesh, spec))
         state, metrics = step(state, batch)
         losses[name].append(float(metrics.loss))
+try:
+    divided = training.train_step(t.loss_fn, optax.adamw(1e-2), weight_gradients=devices[0])
+    divided(state, batch)
+except ValueError as error:
+    losses["refused"] = str(error)
 print(json.dumps(losses))
 """
     done = subprocess.run(
@@ -283,6 +288,7 @@ print(json.dumps(losses))
     assert done.returncode == 0, done.stderr[-2000:]
     losses = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_allclose(losses["four"], losses["one"], rtol=2e-3)
+    assert losses["refused"] == "weight_gradients: the state must be on one device"
 
 
 def test_memory_is_flat_over_ten_thousand_steps():

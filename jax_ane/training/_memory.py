@@ -83,9 +83,11 @@ def estimate_memory(
     """
     state = jax.eval_shape(step.init, params, model_state)
     compiled = step.compile(state, batch)
-    analysis = compiled.memory_analysis()
-    work = analysis.temp_size_in_bytes
-    work += max(0, analysis.output_size_in_bytes - analysis.alias_size_in_bytes)
+    work = 0
+    for program in getattr(compiled, "programs", (compiled,)):
+        analysis = program.memory_analysis()
+        work += analysis.temp_size_in_bytes
+        work += max(0, analysis.output_size_in_bytes - analysis.alias_size_in_bytes)
     device = next(iter(jax.tree.leaves(compiled.input_shardings))).device_set
     on_engine = any(d.platform == "ane" for d in device)
     found = MemoryEstimate(

@@ -24,6 +24,7 @@ from jax_ane._tree_paths import Freeze, describe, merge, path_of, split, trained
 from jax_ane.precision import DynamicLossScale, LossScale, SanitizeState
 from jax_ane.training import _adamw
 from jax_ane.training._pending import Pending
+from jax_ane.training._weight_gradients import DividedStep
 
 LossFn = Callable[..., Any]
 
@@ -118,6 +119,7 @@ class TrainStep:
         clip_norm: float | None,
         freeze: Freeze,
         fixed_shapes: bool,
+        weight_gradients: Any,
     ) -> None:
         self._loss_fn = loss_fn
         self._optimizer = optimizer
@@ -129,6 +131,7 @@ class TrainStep:
         self._clip_norm = clip_norm
         self._freeze = freeze
         self._fixed_shapes = fixed_shapes
+        self._weight_device = weight_gradients
         self._compiled: dict[Any, Any] = {}
         self._first_batch: Any = None
         self._jitted = {
@@ -195,7 +198,9 @@ class TrainStep:
         key = self._key(batch)
         if key not in self._compiled:
             self._check(batch)
-            self._compiled[key] = self.lower(state, batch).compile()
+            divides = self._weight_device is not None
+            made = self._divided(state, batch) if divides else self.lower(state, batch).compile()
+            self._compiled[key] = made
             if self._first_batch is None:
                 self._first_batch = jax.tree.map(_shape, batch)
         return self._compiled[key]
@@ -203,13 +208,23 @@ class TrainStep:
     def lower(self, state: Any, batch: Any) -> Any:
         """Returns the step traced for such a state and batch, as `jax.jit(...).lower` does.
 
-        It lets `jax_ane.explain(step, state, batch)` say where each op of a step goes.
+        It lets `jax_ane.explain(step, state, batch)` say where each op of a step goes. With
+        `weight_gradients` it is the part for the device that trains, without the update.
 
         Args:
             state, batch: as for a call, or trees of `jax.ShapeDtypeStruct`.
         """
+        if self._weight_device is not None:
+            return self._divided(state, batch).lowered
         # The native update is no program of several devices.
         return self._jitted[_is_on_one_device(state)].lower(state, batch)
+
+    def _divided(self, state: Any, batch: Any) -> DividedStep:
+        assert self._weight_device is not None
+        if not _is_on_one_device(state):
+            raise ValueError("weight_gradients: the state must be on one device")
+        apply = functools.partial(self._apply, native=True)
+        return DividedStep(self._measure, apply, state, batch, self._weight_device)
 
     def loss(self, params: Any, model_state: Any, batch: Any) -> _Loss:
         """Returns what the clamped loss function does."""
@@ -241,10 +256,17 @@ class TrainStep:
     # ---- The step itself, traced once
 
     def _update(self, state: TrainState, batch: Any, native: bool) -> tuple[TrainState, Metrics]:
-        mask = trained(state.params, self._freeze)
-        params, frozen = split(state.params, mask)
+        return self._apply(state, *self._measure(state, batch), native=native)
+
+    def _measure(self, state: TrainState, batch: Any) -> tuple[Any, _Loss]:
+        params, frozen = split(state.params, trained(state.params, self._freeze))
+        return self._gradients(params, frozen, state, batch)
+
+    def _apply(
+        self, state: TrainState, gradients: Any, measured: _Loss, native: bool
+    ) -> tuple[TrainState, Metrics]:
+        params, frozen = split(state.params, trained(state.params, self._freeze))
         scale = state.loss_scale
-        gradients, measured = self._gradients(params, frozen, state, batch)
         loss = measured.loss
         inverse = jnp.float32(1) if scale is None else scale.unscale(jnp.float32(1))
         norm = optax.tree.norm(gradients).astype(jnp.float32) * inverse
@@ -406,6 +428,7 @@ def train_step(
     clip_norm: float | None = None,
     freeze: Freeze = None,
     fixed_shapes: bool = True,
+    weight_gradients: Any = None,
 ) -> TrainStep:
     """Makes a training step of a loss function and an optax optimiser.
 
@@ -430,6 +453,10 @@ def train_step(
             paths (`"encoder/"`), or a function of the path. They have neither gradients nor
             optimiser state.
         fixed_shapes: refuse a batch of another shape than the first; False compiles once for each.
+        weight_gradients: a device, such as `jax.devices("cpu")[0]`, for the products that make the
+            gradients of weights, in the dtypes they have there; their operands are copied to it,
+            and the gradients back. None computes them with the rest. Products in loops and under
+            `jax.checkpoint` stay where the rest is, and so does everything else.
 
     Raises:
         ValueError: a number that cannot work.
@@ -453,11 +480,16 @@ def train_step(
         raise ValueError(f"update_every={update_every} must be at least 1")
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm={clip_norm} must be positive")
+    if weight_gradients is not None and accumulate > 1:
+        raise ValueError(
+            "weight_gradients cannot be taken out of the loop that accumulate= makes; "
+            "use update_every= instead"
+        )
     if not isinstance(clamp, bool) and not clamp > 0:
         raise ValueError(f"clamp={clamp} must be True, False or a positive magnitude")
     return TrainStep(
         loss_fn, optimizer, loss_scale, clamp, accumulate, update_every, clip_norm, freeze,
-        fixed_shapes,
+        fixed_shapes, weight_gradients,
     )  # fmt: skip
 
 
