@@ -47,7 +47,7 @@ def _element_bytes(dtype: str) -> int:
     return 1 if dtype == "i1" else max(bits, 8) // 8
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Value:
     """One SSA value of a block. `producer` is None for block arguments and outer values."""
 
@@ -58,6 +58,9 @@ class Value:
     users: list[Op] = dataclasses.field(default_factory=list)
     known: np.ndarray | None = None  # what compiler/known.py found it to be
 
+    def __repr__(self) -> str:  # a graph's own would be as long as the graph, many times over
+        return f"<%{self.index}: {self.type}>"
+
     @property
     def tensor(self) -> TensorType:
         """The type of a value that is known to be a tensor."""
@@ -65,7 +68,7 @@ class Value:
         return self.type
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Op:
     """One operation of a block. `operands` ends with what its regions capture."""
 
@@ -79,6 +82,9 @@ class Op:
     flops: int | None = None  # once `flops.count` has counted them
     # All parts of the barrier of which this op is one (compiler/barriers.py): one list for all.
     parts: list[Op] = dataclasses.field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<{self.index} {self.name} {self.operands} -> {self.results}>"
 
     def attr(self, name: str) -> Any:
         """Returns the MLIR attribute `name`, or None."""
@@ -122,7 +128,7 @@ class Op:
         self.mlir.erase()
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False)
 class Block:
     """One block of code: its ops in order, and the values its terminator returns."""
 
@@ -131,6 +137,9 @@ class Block:
     arguments: list[Value]
     returned: list[Value]
     mlir: ir.Block
+
+    def __repr__(self) -> str:
+        return f"<block {self.path!r} of {len(self.ops)} ops>"
 
     def set_ops(self, ops: list[Op]) -> None:
         """Takes other ops, in their order, and numbers them."""

@@ -170,7 +170,7 @@ def test_an_op_that_ends_on_the_host_undoes_it(monkeypatch):
     calls = []
     build = compiler.programs.build
 
-    def refuse(cluster, settings):
+    def refuse(cluster, *rest):
         calls.append(cluster)
         raise compiler.programs.Illegal(able.Reason("ANE099", "refused"))
 
