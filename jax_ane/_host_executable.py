@@ -15,9 +15,11 @@ from jax_ane import _stored
 from jax_ane._element_types import TOKEN, dtype_of
 from jax_ane.compiler import loading
 
-# Field numbers of XLA's messages: HloModuleProto.host_program_shape, the two fields of
-# HloModuleProtoWithConfig, and HloModuleConfigProto.entry_computation_layout.
+# Field numbers of XLA's messages: HloModuleProto.host_program_shape and what leads from there to
+# LayoutProto.minor_to_major, the two fields of HloModuleProtoWithConfig, and
+# HloModuleConfigProto.entry_computation_layout.
 _PROGRAM_SHAPE = 4
+_RESULT, _TUPLE_SHAPES, _LAYOUT, _MINOR_TO_MAJOR = 2, 4, 5, 1
 _PROTO, _CONFIG = 1, 2
 _CONFIG_LAYOUT = 1
 
@@ -116,8 +118,7 @@ class HostExecutable:
         self._set_shardings(signature)
         kept = [o for o in self.outputs if o.type_code != TOKEN]
         self._num_tokens = len(self.outputs) - len(kept)
-        if internals.LAYOUT_ATTRIBUTE.encode() in compiled.host_module:
-            self._note_layouts()
+        self._set_layouts()
         shardings = [owner.shardings[i] for i in self.device_ids]
         self._shard_shardings = shardings
         self.handlers = (
@@ -150,14 +151,17 @@ class HostExecutable:
                 for o, s in zip(signature.outputs, outputs, strict=True)
             )
 
-    def _note_layouts(self) -> None:
-        """Marks the results that the program was asked to give in another order of axes."""
-        layouts = internals.minor_to_major(self._inner)
-        layouts = [None] * (len(self.outputs) - len(layouts)) + layouts  # of tokens first
-        self.outputs = tuple(
-            output._replace(is_row_major=order is None or list(order) == sorted(order)[::-1])
-            for output, order in zip(self.outputs, layouts, strict=True)
-        )
+    def _set_layouts(self) -> None:
+        """Notes the layouts, and the results that were asked for in another order of axes."""
+        layouts = internals.layouts(self._inner)
+        self.parameter_layouts = layouts and [str(layout) for layout in layouts[0]]
+        self.output_layouts = layouts and [str(layout) for layout in layouts[1]]
+        if internals.LAYOUT_ATTRIBUTE.encode() in self._compiled.host_module:
+            orders = _result_orders(internals.hlo_proto(self._inner))
+            self.outputs = tuple(
+                output._replace(is_row_major=order == sorted(order, reverse=True))
+                for output, order in zip(self.outputs, orders, strict=True)
+            )
 
     def execute_shards(self, shards: list[list[Any]]) -> list[list[Any]]:
         """Runs on several devices: arguments and results are [device][index]."""
@@ -175,10 +179,9 @@ class HostExecutable:
     def optimized_program(self) -> tuple[str, bytes]:
         """Returns the format and the bytes of the program that XLA:CPU runs.
 
-        JAX reads it back at every compilation, for the layouts of the results. On one device that
-        is what XLA:CPU made of it, which is read much more quickly than StableHLO; on several, the
-        module as it was before the partitioner changed its shapes, except where jaxlib cannot read
-        that: what runs on each device by itself has no form in HLO.
+        On one device it is what XLA:CPU made of the module; on several, the module as it was before
+        the partitioner changed its shapes, except where jaxlib cannot read that: what runs on each
+        device by itself has no form in HLO.
         """
         module = self._compiled.host_module
         may_read = len(self.devices) > 1 and b"manual_computation" not in module
@@ -243,3 +246,22 @@ class HostExecutable:
         if self._compiled.bytes_accessed >= 0:
             costs["bytes accessed"] = self._compiled.bytes_accessed
         return list(costs.items())
+
+
+def _result_orders(module: bytes | None) -> list[list[int]]:
+    """Returns the order of axes of each result, the fastest first; empty for tokens."""
+    if module is None:
+        raise NotImplementedError(
+            "this jaxlib does not tell the layouts of results; leave the order of axes to it"
+        )
+    result = protobuf.field(protobuf.field(module, _PROGRAM_SHAPE), _RESULT)
+    orders = []
+    for shape in protobuf.fields(result, _TUPLE_SHAPES) or [result]:
+        order, at = [], 0
+        for layout in protobuf.fields(shape, _LAYOUT):
+            for packed in protobuf.fields(layout, _MINOR_TO_MAJOR):
+                while at < len(packed):
+                    axis, at = protobuf.read_varint(packed, at)
+                    order.append(axis)
+        orders.append(order)
+    return orders

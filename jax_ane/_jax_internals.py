@@ -50,8 +50,11 @@ PRIVATE_NAMES: tuple[tuple[str, str, str], ...] = (
     ("jaxlib._jax", "batched_device_put", "the device"),
     ("jaxlib._jax", "buffer_to_dlpack_managed_tensor", "reads without a copy"),
     ("jaxlib._jax", "DeviceList", "the device"),
-    ("jaxlib._jax", "PjRtLayout._xla_layout", "results in an order of axes that was asked for"),
-    ("jaxlib._hlo", "HloModule.as_serialized_hlo_module_proto", "quick reading of a program"),
+    (
+        "jaxlib._hlo",
+        "HloModule.as_serialized_hlo_module_proto",
+        "results in an order of axes that was asked for, and quick reading of a program",
+    ),
     ("jaxlib._jax", "ExecuteResults.consume_with_handlers", "the device"),
     (
         "jaxlib._jax",
@@ -338,10 +341,15 @@ def _hlo_serialiser() -> Callable[[Any], bytes] | None:
 LAYOUT_ATTRIBUTE = "mhlo.layout_mode"
 
 
-def minor_to_major(executable: Any) -> list[tuple[int, ...] | None]:
-    """Returns the order of axes of each result, the fastest first; None where it has none."""
-    layouts = [layout._xla_layout() for layout in executable.get_output_layouts()]
-    return [getattr(layout, "minor_to_major", lambda: None)() for layout in layouts]
+def layouts(executable: Any) -> tuple[list[Any], list[Any]] | None:
+    """Returns jaxlib's layouts of the arguments and of the results.
+
+    None for a program with tokens: jaxlib gives their layouts on no platform.
+    """
+    try:
+        return executable.get_parameter_layouts(), executable.get_output_layouts()
+    except jax.errors.JaxRuntimeError:
+        return None
 
 
 def device_list(devices: Sequence[Any]) -> Any:

@@ -28,10 +28,15 @@ def field(data: bytes, number: int) -> bytes:
     Raises:
         ValueError: the message has no such field, or is none.
     """
-    for found in _fields(data):
-        if found.number == number and found.content is not None:
-            return found.content
-    raise ValueError(f"the message of {len(data)} bytes has no field {number}")
+    found = fields(data, number)
+    if not found:
+        raise ValueError(f"the message of {len(data)} bytes has no field {number}")
+    return found[0]
+
+
+def fields(data: bytes, number: int) -> list[bytes]:
+    """Returns the contents of all byte or message fields with that number."""
+    return [f.content for f in _fields(data) if f.number == number and f.content is not None]
 
 
 class _Field(NamedTuple):

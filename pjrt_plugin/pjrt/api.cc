@@ -9,6 +9,7 @@
 #include "pjrt/error.h"
 #include "pjrt/event.h"
 #include "pjrt/executable.h"
+#include "pjrt/layouts.h"
 #include "pjrt/topology.h"
 
 namespace jax_ane::pjrt {
@@ -30,7 +31,7 @@ PJRT_Api MakeApi() {
 #define JAX_ANE_FILL(name) api.name = Unimplemented_##name;
     JAX_ANE_PJRT_SLOTS(JAX_ANE_FILL)
 #undef JAX_ANE_FILL
-    api.extension_start = ShardingsExtension();
+    api.extension_start = LayoutsExtension(ShardingsExtension());
     FillErrorEntries(&api);
     FillEventEntries(&api);
     FillClientEntries(&api);

@@ -37,6 +37,8 @@ struct PJRT_SerializedExecutable;
 struct PJRT_SerializedCompileOptions;
 struct PJRT_SerializedTopology;
 struct PJRT_AsyncHostToDeviceTransferManager;
+struct PJRT_Layouts_MemoryLayout;
+struct PJRT_Layouts_SerializedLayout;
 
 // Read by JAX: the first word is a table of functions, which may be null in a memory.
 struct PJRT_Error;
@@ -1587,6 +1589,77 @@ struct PJRT_Compile_Args {
     size_t compile_options_size;
     PJRT_Client* client;
     PJRT_Executable* executable;  // >
+};
+
+// The layouts extension (type 4).
+struct PJRT_Layouts_MemoryLayout_Destroy_Args {
+    size_t struct_size;
+    PJRT_Extension_Base* extension_start;
+    PJRT_Layouts_MemoryLayout* layout;
+};
+
+struct PJRT_Layouts_MemoryLayout_Serialize_Args {
+    size_t struct_size;
+    PJRT_Extension_Base* extension_start;
+    PJRT_Layouts_MemoryLayout* layout;
+    const char* serialized_bytes;                                                // >
+    size_t serialized_bytes_size;                                                // >
+    PJRT_Layouts_SerializedLayout* serialized_layout;                            // >
+    void (*serialized_layout_deleter)(PJRT_Layouts_SerializedLayout* s_layout);  // >
+};
+
+struct PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args {
+    size_t struct_size;
+    PJRT_Extension_Base* extension_start;
+    PJRT_Buffer* buffer;
+    PJRT_Layouts_MemoryLayout* layout;  // >
+};
+
+struct PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args {
+    size_t struct_size;
+    PJRT_Extension_Base* extension_start;
+    PJRT_Client* client;
+    PJRT_Buffer_Type type;
+    const int64_t* dims;
+    size_t num_dims;
+    PJRT_Layouts_MemoryLayout* layout;  // >
+};
+
+struct PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args {
+    size_t struct_size;
+    PJRT_Extension_Base* extension_start;
+    PJRT_TopologyDescription* topology_description;
+    PJRT_Buffer_Type type;
+    const int64_t* dims;
+    size_t num_dims;
+    PJRT_Layouts_MemoryLayout* layout;  // >
+};
+
+struct PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args {
+    size_t struct_size;
+    PJRT_Extension_Base* extension_start;
+    PJRT_Executable* executable;
+    size_t num_outputs;                   // >
+    PJRT_Layouts_MemoryLayout** layouts;  // >
+};
+
+struct PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args {
+    size_t struct_size;
+    PJRT_Extension_Base* extension_start;
+    PJRT_Executable* executable;
+    size_t num_parameters;                // >
+    PJRT_Layouts_MemoryLayout** layouts;  // >
+};
+
+struct PJRT_Layouts_Extension {
+    PJRT_Extension_Base base;
+    PJRT_Error* (*destroy)(PJRT_Layouts_MemoryLayout_Destroy_Args* args);
+    PJRT_Error* (*serialize)(PJRT_Layouts_MemoryLayout_Serialize_Args* args);
+    PJRT_Error* (*client_default)(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args* args);
+    PJRT_Error* (*buffer)(PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args* args);
+    PJRT_Error* (*topology_default)(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args* args);
+    PJRT_Error* (*outputs)(PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args* args);
+    PJRT_Error* (*parameters)(PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args* args);
 };
 
 // The shardings extension (type 19).

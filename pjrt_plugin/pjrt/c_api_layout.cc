@@ -951,6 +951,55 @@ static_assert(offsetof(PJRT_Compile_Args, compile_options) == 32);
 static_assert(offsetof(PJRT_Compile_Args, compile_options_size) == 40);
 static_assert(offsetof(PJRT_Compile_Args, client) == 48);
 static_assert(offsetof(PJRT_Compile_Args, executable) == 56);
+static_assert(sizeof(PJRT_Layouts_MemoryLayout_Destroy_Args) == 24 &&
+              kStructSize<PJRT_Layouts_MemoryLayout_Destroy_Args> == 24);
+static_assert(offsetof(PJRT_Layouts_MemoryLayout_Destroy_Args, layout) == 16);
+static_assert(sizeof(PJRT_Layouts_MemoryLayout_Serialize_Args) == 56 &&
+              kStructSize<PJRT_Layouts_MemoryLayout_Serialize_Args> == 56);
+static_assert(offsetof(PJRT_Layouts_MemoryLayout_Serialize_Args, layout) == 16);
+static_assert(offsetof(PJRT_Layouts_MemoryLayout_Serialize_Args, serialized_bytes) == 24);
+static_assert(offsetof(PJRT_Layouts_MemoryLayout_Serialize_Args, serialized_bytes_size) == 32);
+static_assert(offsetof(PJRT_Layouts_MemoryLayout_Serialize_Args, serialized_layout) == 40);
+static_assert(offsetof(PJRT_Layouts_MemoryLayout_Serialize_Args, serialized_layout_deleter) == 48);
+static_assert(sizeof(PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args) == 32 &&
+              kStructSize<PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args> == 32);
+static_assert(offsetof(PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args, buffer) == 16);
+static_assert(offsetof(PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args, layout) == 24);
+static_assert(sizeof(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args) == 56 &&
+              kStructSize<PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args> == 56);
+static_assert(offsetof(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args, client) == 16);
+static_assert(offsetof(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args, type) == 24);
+static_assert(offsetof(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args, dims) == 32);
+static_assert(offsetof(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args, num_dims) == 40);
+static_assert(offsetof(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args, layout) == 48);
+static_assert(sizeof(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args) == 56 &&
+              kStructSize<PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args> == 56);
+static_assert(offsetof(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args, topology_description) ==
+              16);
+static_assert(offsetof(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args, type) == 24);
+static_assert(offsetof(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args, dims) == 32);
+static_assert(offsetof(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args, num_dims) == 40);
+static_assert(offsetof(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args, layout) == 48);
+static_assert(sizeof(PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args) == 40 &&
+              kStructSize<PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args> == 40);
+static_assert(offsetof(PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args, executable) == 16);
+static_assert(offsetof(PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args, num_outputs) == 24);
+static_assert(offsetof(PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args, layouts) == 32);
+static_assert(sizeof(PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args) == 40 &&
+              kStructSize<PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args> == 40);
+static_assert(offsetof(PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args, executable) == 16);
+static_assert(offsetof(PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args, num_parameters) ==
+              24);
+static_assert(offsetof(PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args, layouts) == 32);
+static_assert(sizeof(PJRT_Layouts_Extension) == 80 && kStructSize<PJRT_Layouts_Extension> == 80);
+static_assert(offsetof(PJRT_Layouts_Extension, base) == 0);
+static_assert(offsetof(PJRT_Layouts_Extension, destroy) == 24);
+static_assert(offsetof(PJRT_Layouts_Extension, serialize) == 32);
+static_assert(offsetof(PJRT_Layouts_Extension, client_default) == 40);
+static_assert(offsetof(PJRT_Layouts_Extension, buffer) == 48);
+static_assert(offsetof(PJRT_Layouts_Extension, topology_default) == 56);
+static_assert(offsetof(PJRT_Layouts_Extension, outputs) == 64);
+static_assert(offsetof(PJRT_Layouts_Extension, parameters) == 72);
 static_assert(sizeof(PJRT_Shardings_PJRT_Executable_ParameterShardings_Args) == 48 &&
               kStructSize<PJRT_Shardings_PJRT_Executable_ParameterShardings_Args> == 48);
 static_assert(offsetof(PJRT_Shardings_PJRT_Executable_ParameterShardings_Args, executable) == 16);

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "pjrt/element_type.h"
+#include "pjrt/layouts.h"
 
 namespace jax_ane::pjrt {
 namespace {
@@ -97,12 +98,23 @@ Status Program::ReadHost(nb::handle host) {
         costs.Add(Text(pair[0]), nb::cast<float>(pair[1]));
     }
     ReadShardings(host);
+    ReadLayouts(host);
     return ReadOutputs(host);
 }
 
 void Program::ReadShardings(nb::handle host) {
     ReadShardingList(host.attr("parameter_shardings"), &parameter_shardings);
     ReadShardingList(host.attr("output_shardings"), &output_shardings);
+}
+
+void Program::ReadLayouts(nb::handle host) {
+    nb::object parameters = host.attr("parameter_layouts");
+    knows_layouts = !parameters.is_none();
+    if (!knows_layouts) return;
+    for (nb::handle text : parameters) parameter_layouts.push_back(InternLayout(Text(text)));
+    for (nb::handle text : host.attr("output_layouts")) {
+        output_layouts.push_back(InternLayout(Text(text)));
+    }
 }
 
 Status Program::ReadOutputs(nb::handle host) {

@@ -52,6 +52,8 @@ class Program {
         {};  // Code, arguments, outputs, aliased, temporary, peak.
     NamedValueList costs;
     ShardingList parameter_shardings, output_shardings;
+    bool knows_layouts = false;  // False with tokens, as on cpu.
+    std::vector<PJRT_Layouts_MemoryLayout*> parameter_layouts, output_layouts;
 
     // Flat forms of `outputs` for the getters.
     std::vector<PJRT_Buffer_Type> output_types;
@@ -75,6 +77,7 @@ class Program {
     Status ReadHost(nb::handle host);
     Status ReadOutputs(nb::handle host);
     void ReadShardings(nb::handle host);
+    void ReadLayouts(nb::handle host);
 
     PyRef host_, execute_, handlers_, token_;
     std::mutex text_mutex_;

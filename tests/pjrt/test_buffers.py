@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from jax.experimental import io_callback
 from jax.experimental.layout import Format, Layout
 from jax.sharding import SingleDeviceSharding
 
@@ -137,6 +138,20 @@ def test_results_in_an_order_of_axes_that_was_asked_for(ane):
     view = np.asarray(put)
     jax.jit(lambda v: v * 0, donate_argnums=0)(put).block_until_ready()
     np.testing.assert_array_equal(view, value)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_results_in_an_asked_order_beside_an_effect(ane, ordered):
+    """A program with tokens, whose layouts jaxlib does not tell."""
+    value = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    form = Format(Layout((1, 0, 2)), SingleDeviceSharding(ane))
+
+    def call(v):
+        return io_callback(lambda x: x, jax.ShapeDtypeStruct(v.shape, v.dtype), v, ordered=ordered)
+
+    got = jax.jit(lambda v: (call(v) * 2, v + 1), out_shardings=(form, None))(value)
+    for array, want in zip(got, (value * 2, value + 1), strict=True):
+        np.testing.assert_array_equal(np.asarray(array), want)
 
 
 def test_dlpack_shares_memory_that_a_donation_leaves_alone(ane):

@@ -13,6 +13,7 @@ import pytest
 from jax.experimental import serialize_executable
 
 from jax_ane import _host
+from jax_ane._host_executable import HostExecutable
 
 X = np.arange(16, dtype=np.float32).reshape(4, 4)
 
@@ -27,6 +28,24 @@ def test_compiled_program_describes_itself(ane):
     assert compiled.memory_analysis().argument_size_in_bytes == X.nbytes
     assert compiled.memory_analysis().output_size_in_bytes == 4
     assert "sine" in compiled.as_text()
+
+
+def test_compiling_does_not_read_the_program_back(ane, monkeypatch):
+    """JAX asks for layouts at every compilation; reading the program takes a tenth of one."""
+    read, calls = HostExecutable.optimized_program, []
+    monkeypatch.setattr(
+        HostExecutable, "optimized_program", lambda self: calls.append(0) or read(self)
+    )
+
+    def form(device):
+        function = jax.jit(lambda x: (x.T, x.astype(jnp.int4), x.sum()))
+        compiled = function.lower(jax.device_put(X, device)).compile()
+        return compiled, [f.layout for f in compiled.output_formats]
+
+    compiled, layouts = form(ane)
+    assert not calls
+    assert compiled.runtime_executable().hlo_modules() and calls
+    assert layouts == form(jax.devices("cpu")[0])[1]
 
 
 def test_serialised_program_runs_again(ane):
