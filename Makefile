@@ -9,7 +9,7 @@ PACKAGED := $(shell find jax_ane pjrt_plugin -type f \( -name '*.py' -o -name '*
               -o -name '*.json' -o -name 'exports.*' \)) CMakeLists.txt pyproject.toml
 CPP_FILES = $(shell find pjrt_plugin tests -name '*.cc' -o -name '*.h')
 
-.PHONY: demo test test-jax notebooks lint format test-cpp test-neon fuzz package clean
+.PHONY: demo test test-jax notebooks lint format sanitized test-cpp test-neon fuzz package clean
 demo: $(VENV)/.installed
 	$(BIN)/jax-ane demo
 
@@ -37,13 +37,19 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/clang-format -i $(CPP_FILES)
 
-# C++ tests under AddressSanitizer and UBSan; needs doctest (Debian: doctest-dev).
-test-cpp: $(VENV)/.lint
-	$(BIN)/cmake -S . -B build/asan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
-	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DJAX_ANE_SANITIZE=ON -DJAX_ANE_CPP_TESTS=ON \
+# C++ tests under AddressSanitizer and UBSan; needs doctest (Debian: doctest-dev). With
+# CLANGXX=clang++ the same build holds the fuzz targets. -O1: most of the time goes into building.
+CLANGXX ?=
+SANITIZED = build/sanitized$(if $(CLANGXX),-clang)
+sanitized: $(VENV)/.lint
+	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" -DJAX_ANE_CPP_TESTS=ON \
+	  $(if $(CLANGXX),-DCMAKE_CXX_COMPILER=$(CLANGXX) -DJAX_ANE_FUZZ=ON,-DJAX_ANE_SANITIZE=ON) \
 	  -DJAX_ANE_PYTHON_MODULE=OFF $(CMAKE_ARGS)
-	$(BIN)/cmake --build build/asan
-	$(BIN)/ctest --test-dir build/asan --output-on-failure --no-tests=error
+	$(BIN)/cmake --build $(SANITIZED)
+
+test-cpp: sanitized
+	$(BIN)/ctest --test-dir $(SANITIZED) --output-on-failure --no-tests=error
 
 # The kernel tests for 64-bit Arm under an emulator; needs doctest, a cross compiler and qemu
 # (Debian: doctest-dev, g++-aarch64-linux-gnu, qemu-user). -O1: most of the time goes into building.
@@ -51,23 +57,18 @@ test-neon: $(VENV)/.lint
 	$(BIN)/cmake -S . -B build/neon -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DCMAKE_BUILD_TYPE=None \
 	  -DCMAKE_CXX_FLAGS=-O1 -DJAX_ANE_CPP_TESTS=ON -DJAX_ANE_PYTHON_MODULE=OFF $(CMAKE_ARGS)
-	$(BIN)/cmake --build build/neon
-	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/jax_ane_tests \
-	  --source-file='*/kernels_test.cc,*/elementwise_test.cc,*/rows_test.cc,*/adamw_test.cc'
+	$(BIN)/cmake --build build/neon --target jax_ane_kernel_tests
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/jax_ane_kernel_tests
 
 # The fuzz targets (MIL text; programs of a grammar, evaluated; blob files) for FUZZ_SECONDS in all,
-# half of it on the programs; needs clang with libFuzzer. Findings are left in build/fuzz.
+# half of it on the programs; needs clang with libFuzzer. Findings are left in the build's `found`.
 FUZZ_SECONDS ?= 120
-CLANGXX ?= clang++
-FUZZ = cd build/fuzz && ASAN_OPTIONS=allocator_may_return_null=1
+FUZZ = cd $(SANITIZED) && ASAN_OPTIONS=allocator_may_return_null=1
 FUZZ_FLAGS = -rss_limit_mb=2048 -timeout=20 -verbosity=0 -print_final_stats=1
 CORPUS = $(abspath tests/fuzz/corpus)
-fuzz: $(VENV)/.lint
-	$(BIN)/cmake -S . -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
-	  -DCMAKE_CXX_COMPILER=$(CLANGXX) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DJAX_ANE_FUZZ=ON \
-	  -DJAX_ANE_PYTHON_MODULE=OFF
-	$(BIN)/cmake --build build/fuzz
-	mkdir -p build/fuzz/found/mil build/fuzz/found/program build/fuzz/found/blob
+fuzz: CLANGXX = clang++
+fuzz: sanitized
+	mkdir -p $(SANITIZED)/found/mil $(SANITIZED)/found/program $(SANITIZED)/found/blob
 	($(FUZZ) ./fuzz_program -len_control=0 -max_len=600 $(FUZZ_FLAGS) \
 	  -max_total_time=$$(($(FUZZ_SECONDS) / 2)) found/program $(CORPUS)/program) & program=$$!; \
 	($(FUZZ) ./fuzz_mil -dict=$(abspath tests/fuzz/mil.dict) -max_len=4000 $(FUZZ_FLAGS) \

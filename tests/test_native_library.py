@@ -42,10 +42,9 @@ def test_library_exports_two_symbols():
 def test_kernels_for_an_instruction_set_share_no_code():
     # A weak symbol of such a file, an inline function say, may be the copy that the linker keeps
     # for every other file: its instructions would then run on machines that lack them. Unique
-    # symbols (u) are data, which the sanitizers keep of constants. In build/neon, for 64-bit Arm,
-    # these files are empty; in build/fuzz, which runs where it was built, coverage counters keep
-    # functions from being inlined.
-    others = {BUILD / "neon", BUILD / "fuzz"}
+    # symbols (u) are data. In build/neon, for 64-bit Arm, these files are empty; the sanitized
+    # builds run where they were built, and their checks keep functions from being inlined.
+    others = {BUILD / "neon", BUILD / "sanitized", BUILD / "sanitized-clang"}
     objects = sorted(
         path
         for path in BUILD.glob("**/*.o")

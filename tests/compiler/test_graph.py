@@ -24,4 +24,6 @@ def test_what_a_graph_is_shown_as_does_not_grow_with_it():
         block = graph.build_block(module.body.operations[0].regions[0].blocks[0], "main")
         for thing in (block, block.ops[-1], block.returned[0], block.arguments[0]):
             assert len(repr(thing)) < 200
-        assert repr(block.ops[1]) == "<1 stablehlo.add [<%1: f32[4]>, <%1: f32[4]>] -> [<%2: f32[4]>]>"
+        assert (
+            repr(block.ops[1]) == "<1 stablehlo.add [<%1: f32[4]>, <%1: f32[4]>] -> [<%2: f32[4]>]>"
+        )
