@@ -10,6 +10,7 @@
 #include "pjrt/event.h"
 #include "pjrt/executable.h"
 #include "pjrt/layouts.h"
+#include "pjrt/profiler.h"
 #include "pjrt/topology.h"
 
 namespace jax_ane::pjrt {
@@ -31,7 +32,7 @@ PJRT_Api MakeApi() {
 #define JAX_ANE_FILL(name) api.name = Unimplemented_##name;
     JAX_ANE_PJRT_SLOTS(JAX_ANE_FILL)
 #undef JAX_ANE_FILL
-    api.extension_start = LayoutsExtension(ShardingsExtension());
+    api.extension_start = ProfilerExtension(LayoutsExtension(ShardingsExtension()));
     FillErrorEntries(&api);
     FillEventEntries(&api);
     FillClientEntries(&api);

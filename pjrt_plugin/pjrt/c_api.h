@@ -39,6 +39,8 @@ struct PJRT_SerializedTopology;
 struct PJRT_AsyncHostToDeviceTransferManager;
 struct PJRT_Layouts_MemoryLayout;
 struct PJRT_Layouts_SerializedLayout;
+struct PLUGIN_Profiler;
+struct PLUGIN_Profiler_Error;
 
 // Read by JAX: the first word is a table of functions, which may be null in a memory.
 struct PJRT_Error;
@@ -1589,6 +1591,76 @@ struct PJRT_Compile_Args {
     size_t compile_options_size;
     PJRT_Client* client;
     PJRT_Executable* executable;  // >
+};
+
+// The profiler extension (type 1) and its own table of functions.
+struct PLUGIN_Profiler_Error_Destroy_Args {
+    size_t struct_size;
+    void* priv;
+    PLUGIN_Profiler_Error* error;
+};
+
+struct PLUGIN_Profiler_Error_Message_Args {
+    size_t struct_size;
+    void* priv;
+    const PLUGIN_Profiler_Error* error;
+    const char* message;  // >
+    size_t message_size;  // >
+};
+
+struct PLUGIN_Profiler_Error_GetCode_Args {
+    size_t struct_size;
+    void* priv;
+    const PLUGIN_Profiler_Error* error;
+    int code;  // >
+};
+
+struct PLUGIN_Profiler_Create_Args {
+    size_t struct_size;
+    const char* options;
+    size_t options_size;
+    PLUGIN_Profiler* profiler;  // >
+};
+
+struct PLUGIN_Profiler_Destroy_Args {
+    size_t struct_size;
+    PLUGIN_Profiler* profiler;
+};
+
+struct PLUGIN_Profiler_Start_Args {
+    size_t struct_size;
+    PLUGIN_Profiler* profiler;
+};
+
+struct PLUGIN_Profiler_Stop_Args {
+    size_t struct_size;
+    PLUGIN_Profiler* profiler;
+};
+
+struct PLUGIN_Profiler_CollectData_Args {
+    size_t struct_size;
+    PLUGIN_Profiler* profiler;
+    uint8_t* buffer;              // <> null: the plugin's own
+    size_t buffer_size_in_bytes;  // >
+};
+
+struct PLUGIN_Profiler_Api {
+    size_t struct_size;
+    void* priv;
+    void (*error_destroy)(PLUGIN_Profiler_Error_Destroy_Args* args);
+    void (*error_message)(PLUGIN_Profiler_Error_Message_Args* args);
+    PLUGIN_Profiler_Error* (*error_get_code)(PLUGIN_Profiler_Error_GetCode_Args* args);
+    PLUGIN_Profiler_Error* (*create)(PLUGIN_Profiler_Create_Args* args);
+    PLUGIN_Profiler_Error* (*destroy)(PLUGIN_Profiler_Destroy_Args* args);
+    PLUGIN_Profiler_Error* (*start)(PLUGIN_Profiler_Start_Args* args);
+    PLUGIN_Profiler_Error* (*stop)(PLUGIN_Profiler_Stop_Args* args);
+    PLUGIN_Profiler_Error* (*collect_data)(PLUGIN_Profiler_CollectData_Args* args);
+};
+
+struct PJRT_Profiler_Extension {
+    PJRT_Extension_Base base;
+    PLUGIN_Profiler_Api* profiler_api;
+    int64_t traceme_context_id;
 };
 
 // The layouts extension (type 4).

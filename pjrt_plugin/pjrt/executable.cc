@@ -6,6 +6,7 @@
 
 #include "pjrt/element_type.h"
 #include "pjrt/layouts.h"
+#include "util/trace.h"
 
 namespace jax_ane::pjrt {
 namespace {
@@ -48,6 +49,7 @@ void ReadShardingList(nb::handle source, ShardingList* target) {
 
 StatusOr<std::shared_ptr<Program>> Program::Compile(ClientInstance* client, std::string code,
                                                     std::string options, std::string stored) {
+    const int64_t start_ns = TraceClock();
     auto program = std::make_shared<Program>();
     program->client = client;
     program->code = std::move(code);
@@ -66,6 +68,7 @@ StatusOr<std::shared_ptr<Program>> Program::Compile(ClientInstance* client, std:
         host.attr("publish")(program->fingerprint.c_str());
         return {};
     }));
+    if (Trace::Get().is_on()) Trace::Get().Add(TraceRow::kCompile, program->name, start_ns);
     return program;
 }
 

@@ -7,6 +7,7 @@
 #include "pjrt/completion.h"
 #include "pjrt/event.h"
 #include "pjrt/executable.h"
+#include "util/trace.h"
 
 namespace jax_ane::pjrt {
 namespace {
@@ -192,6 +193,16 @@ Status ExecuteWithGil(const std::shared_ptr<Program>& shared,
     return {};
 }
 
+// Notes the run of a program: until its results are there.
+void NoteRun(const std::string& name, int64_t start_ns, EventState* done) {
+    auto note = [=](const Status&) { Trace::Get().Add(TraceRow::kHost, name, start_ns); };
+    if (done) {
+        done->OnReady(note);
+    } else {
+        note(Status());
+    }
+}
+
 }  // namespace
 
 Status Execute(const std::shared_ptr<Program>& shared,
@@ -206,7 +217,9 @@ Status Execute(const std::shared_ptr<Program>& shared,
                                " arguments was given " + std::to_string(args.num_args));
     }
     std::vector<std::shared_ptr<EventState>> done(args.num_devices);
+    const int64_t start_ns = Trace::Get().is_on() ? TraceClock() : 0;
     JAX_ANE_RETURN_IF_ERROR(WithPython([&] { return ExecuteWithGil(shared, args, done); }));
+    if (start_ns != 0 && !done.empty()) NoteRun(program.name, start_ns, done[0].get());
     if (args.device_complete_events) {
         for (size_t device = 0; device < args.num_devices; ++device) {
             args.device_complete_events[device] = done[device]

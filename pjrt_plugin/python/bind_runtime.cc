@@ -17,6 +17,7 @@
 #include "runtime/program_table.h"
 #include "runtime/weights.h"
 #include "util/memory_pool.h"
+#include "util/trace.h"
 
 namespace jax_ane::python {
 
@@ -68,6 +69,8 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
     device::Blobs files = ReadBlobs(blobs);
     auto work = [&]() -> StatusOr<std::shared_ptr<BoundProgram>> {
         nb::gil_scoped_release release;
+        const std::string kept = name;
+        const TraceSpan span(TraceRow::kCompile, kept);
         std::shared_ptr<device::Device> device = DeviceFor(traits, mode);
         auto compiled = device->Compile(text, files);
         if (!compiled.ok()) return KnownStatus(compiled.status(), "compile");

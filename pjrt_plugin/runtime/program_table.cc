@@ -14,6 +14,7 @@
 #include "runtime/weights.h"
 #include "util/aligned_memory.h"
 #include "util/half.h"
+#include "util/trace.h"
 
 namespace jax_ane::runtime {
 
@@ -347,6 +348,7 @@ bool BoundProgram::HasOverflow(const Surfaces& surfaces) const {
 }
 
 Status BoundProgram::Evaluate(Surfaces& surfaces) const {
+    const TraceSpan span(TraceRow::kProgram, name_);
     Status status = KnownStatus(loaded_->Evaluate(surfaces.inputs, surfaces.outputs), "evaluate");
     if (status.ok()) return status;
     return Status(status.code(), "program " + name_ + ": " + status.message());
@@ -398,20 +400,25 @@ StatusOr<float> BoundProgram::Run(std::span<const HostArray> inputs,
     JAX_ANE_RETURN_IF_ERROR(Enter());
     const AtExit leave([&] { gate_.Leave(); });
     JAX_ANE_ASSIGN_OR_RETURN(std::unique_ptr<Surfaces> surfaces, TakeSurfaces());
-    JAX_ANE_RETURN_IF_ERROR(ForEachPort(inputs_, [&](size_t i, const Port& port) {
-        return BindInput(inputs[i], port, *surfaces, i);
-    }));
-    for (size_t i = 0; i < outputs_.size(); ++i) {
-        JAX_ANE_RETURN_IF_ERROR(BindOutput(outputs[i], outputs_[i], *surfaces, i));
+    int exponent = 0;
+    {
+        const TraceSpan span(TraceRow::kConvert, name_);
+        JAX_ANE_RETURN_IF_ERROR(ForEachPort(inputs_, [&](size_t i, const Port& port) {
+            return BindInput(inputs[i], port, *surfaces, i);
+        }));
+        for (size_t i = 0; i < outputs_.size(); ++i) {
+            JAX_ANE_RETURN_IF_ERROR(BindOutput(outputs[i], outputs_[i], *surfaces, i));
+        }
+        exponent = ExponentFor(inputs);
+        JAX_ANE_RETURN_IF_ERROR(BindScaled(inputs, *surfaces, exponent));
     }
-    int exponent = ExponentFor(inputs);
-    JAX_ANE_RETURN_IF_ERROR(BindScaled(inputs, *surfaces, exponent));
     JAX_ANE_RETURN_IF_ERROR(Evaluate(*surfaces));
     while (exponent > scaling_.lowest() && HasOverflow(*surfaces)) {
         exponent = std::max(scaling_.lowest(), exponent - kBackOff);
         JAX_ANE_RETURN_IF_ERROR(BindScaled(inputs, *surfaces, exponent));
         JAX_ANE_RETURN_IF_ERROR(Evaluate(*surfaces));
     }
+    const TraceSpan span(TraceRow::kConvert, name_);
     JAX_ANE_RETURN_IF_ERROR(ForEachPort(outputs_, [&](size_t i, const Port& port) {
         if (IsDirect(outputs[i], i)) return Status();
         const void* surface = surfaces->outputs[port.symbol].data;
