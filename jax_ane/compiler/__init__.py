@@ -113,7 +113,8 @@ def compile(
         strictness.apply(result, settings.strict)
         for ane_program in (p for group in built for p in group.values()):
             programs.load(ane_program, settings)
-    for plan, group in zip(plans, built, strict=True):
+    # Inner blocks first: their programs may read values of outer ones, which are replaced then.
+    for plan, group in reversed(list(zip(plans, built, strict=True))):
         hostmodule.replace(plan, group)
     host_module = frontend.serialise(module)
     result.compile_seconds = time.perf_counter() - start

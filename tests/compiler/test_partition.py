@@ -256,6 +256,28 @@ def test_a_cluster_with_more_weights_than_slots_is_split_not_dropped():
     np.testing.assert_array_equal(np.asarray(result), x)
 
 
+def branches(x):
+    h = x @ jnp.sign(x)
+    deeper = lambda h: lax.cond(h[0, 0] < 0, lambda: h @ h, lambda: jnp.sort(h) @ x)  # noqa: E731
+    return lax.cond(h[0, 0] > 0, lambda: jnp.clip(h @ x, -2, 2) @ h, lambda: deeper(h - 1)), h
+
+
+def loops(x):
+    h = x @ jnp.sign(x)
+    step = lambda i, c: jnp.clip(c @ h, -2, 2)  # noqa: E731
+    return lax.fori_loop(0, 3, step, x), lax.map(lambda row: row @ h, x)
+
+
+@pytest.mark.parametrize("function", [branches, loops])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_programs_of_inner_blocks_read_what_outer_programs_made(function, sign):
+    """A branch names values of the block around it, which become results of calls meanwhile."""
+    x = np.round(normal(8, 8)) * sign
+    got, ran = run_counted(function, (x,), "ane")
+    assert ran
+    assert_same_bits(got, run(function, (x,), "cpu"))
+
+
 def random_graph(seed):
     """Returns a function of one matrix: products, arithmetic and host ops over earlier values.
 
