@@ -50,16 +50,33 @@ _OPTIONS_WITH_MAPS = (3, 3)
 
 
 class HostEngine:
-    """A private CPU client with as many devices as the ane client, under the same ids."""
+    """A CPU client with as many devices as the ane client, under the same ids.
 
-    def __init__(self, num_devices: int) -> None:
+    Attributes:
+        devices: of all processes, by id; an ane device and its CPU device have the same.
+        shardings: that of one device alone, for each of this process, by id.
+    """
+
+    def __init__(self, num_devices: int, is_distributed: bool = False) -> None:
+        """Makes a private client, or in a distributed run takes JAX's own: there can be one only.
+
+        Args:
+            num_devices: of this process.
+            is_distributed: the run has devices in other processes.
+
+        Raises:
+            RuntimeError: JAX's client has another number of devices, or is not there.
+        """
         global _engine
         start_flags.configure()
-        self.client = internals.make_inner_client(num_devices)
-        self.devices: list[Any] = sorted(self.client.devices(), key=lambda d: d.id)
-        self.shardings = [SingleDeviceSharding(device) for device in self.devices]
+        make = internals.distributed_client if is_distributed else internals.make_inner_client
+        self.client = make(num_devices)
+        self.devices: dict[int, Any] = {device.id: device for device in self.client.devices()}
+        local = sorted(self.client.local_devices(), key=lambda d: d.id)
+        self.shardings = {device.id: SingleDeviceSharding(device) for device in local}
+        self.first: int = local[0].id
         # What an ordering token is at run time: an empty array.
-        self.token = internals.put(np.zeros((0,), np.bool_), self.shardings[0], self.devices[0])
+        self.token = self.put(np.zeros((0,), np.bool_))
         _engine = self
         # Runs before JAX's own clean-up, which was registered earlier.
         atexit.register(_native.stop_completions)
@@ -73,7 +90,12 @@ class HostEngine:
         the block alive.
         """
         value = block.view(dtype_of(type_code)).reshape(shape)
-        return internals.put(value, self.shardings[device_id], self.devices[device_id])
+        return self.put(value, device_id)
+
+    def put(self, value: np.ndarray, device_id: int | None = None) -> Any:
+        """Returns `value` as an inner array of one device, of this process's first by default."""
+        place = self.first if device_id is None else device_id
+        return internals.put(value, self.shardings[place], self.devices[place])
 
     def export_bytes(self, array: Any) -> np.ndarray:
         """Returns the array's elements as uint8 [bytes], one byte for a sub-byte element."""

@@ -12,6 +12,7 @@ import jax.core
 from jax_ane import _jax_internals as internals
 from jax_ane import _protobuf as protobuf
 from jax_ane import _stored
+from jax_ane._device_assignment import assigned_ids
 from jax_ane._element_types import TOKEN, dtype_of
 from jax_ane.compiler import loading
 
@@ -78,7 +79,8 @@ class Engine(Protocol):
     """What a program needs to know of `_host.HostEngine`."""
 
     token: Any
-    shardings: list[Any]
+    devices: dict[int, Any]
+    shardings: dict[int, Any]
 
 
 class Measured(NamedTuple):
@@ -109,8 +111,10 @@ class HostExecutable:
         self.num_replicas = options.num_replicas
         self.num_partitions = options.num_partitions
         self.device_assignment: bytes = options.device_assignment.serialize()
-        self.devices = inner.local_devices()
-        self.device_ids = tuple(device.id for device in self.devices)
+        # Of all processes: what runs here are the addressable ones.
+        self.device_ids = tuple(i for row in assigned_ids(options.device_assignment) for i in row)
+        self.devices = [owner.devices[i] for i in self.device_ids]
+        self._num_shards = len(inner.local_devices())
         self.donated = signature.donated
         self.is_portable = not callbacks
         self.token = owner.token
@@ -119,13 +123,13 @@ class HostExecutable:
         kept = [o for o in self.outputs if o.type_code != TOKEN]
         self._num_tokens = len(self.outputs) - len(kept)
         self._set_layouts()
-        shardings = [owner.shardings[i] for i in self.device_ids]
-        self._shard_shardings = shardings
-        self.handlers = (
-            [internals.result_handler(o.shape, dtype_of(o.type_code), shardings[0]) for o in kept]
-            if len(self.devices) == 1
-            else []
-        )
+        self.handlers: list[Any] = []
+        if len(self.devices) == 1:
+            (place,) = self.device_ids
+            self.handlers = [
+                internals.result_handler(o.shape, dtype_of(o.type_code), owner.shardings[place])
+                for o in kept
+            ]
         # A loaded executable of XLA:CPU no longer knows these.
         self.memory_stats, self.costs = measured or (self._read_memory_stats(), self._read_costs())
 
@@ -164,7 +168,7 @@ class HostExecutable:
             )
 
     def execute_shards(self, shards: list[list[Any]]) -> list[list[Any]]:
-        """Runs on several devices: arguments and results are [device][index]."""
+        """Runs on several devices: arguments and results are [device of this process][index]."""
         arguments = []
         for index in range(len(shards[0])):
             pieces = [device[index] for device in shards]
@@ -174,7 +178,7 @@ class HostExecutable:
             arguments.append(internals.assemble(aval, sharding, pieces))
         results = self.execute(arguments).disassemble_into_single_device_arrays()
         by_output = results[self._num_tokens :]
-        return [[output[i] for output in by_output] for i in range(len(self.devices))]
+        return [[output[i] for output in by_output] for i in range(self._num_shards)]
 
     def optimized_program(self) -> tuple[str, bytes]:
         """Returns the format and the bytes of the program that XLA:CPU runs.

@@ -288,6 +288,29 @@ def make_inner_client(num_devices: int) -> Any:
     return make(asynchronous=True, num_devices=num_devices)
 
 
+def distributed_client(num_devices: int) -> Any:
+    """Returns JAX's own CPU client, whose devices know those of the other processes.
+
+    Two clients of one process cannot share a run's key-value store.
+
+    Raises:
+        RuntimeError: it is not there, or has another number of devices.
+    """
+    try:
+        devices = jax.local_devices(backend="cpu")
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"ane in a distributed run computes the host's part on the platform cpu: {error}; "
+            "name both in JAX_PLATFORMS, or neither"
+        ) from None
+    if len(devices) != num_devices:
+        raise RuntimeError(
+            f"ane in a distributed run needs as many devices of cpu ({len(devices)}) as of ane "
+            f"({num_devices}): set JAX_NUM_CPU_DEVICES and JAX_ANE_NUM_DEVICES alike"
+        )
+    return devices[0].client
+
+
 def parse_compile_options(options: bytes) -> Any:
     """Returns the CompileOptions that JAX serialised."""
     return _require("jaxlib.xla_client", "CompileOptions.ParseFromString")(options)
@@ -389,7 +412,7 @@ def _on_host(array: Any, copy: bool) -> Any:
 
     value = np.array(array) if copy else np.asarray(array)
     engine = _host.engine()
-    return put(value, engine.shardings[0], engine.devices[0])
+    return engine.put(value)
 
 
 @functools.cache

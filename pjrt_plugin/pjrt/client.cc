@@ -8,33 +8,48 @@ namespace jax_ane::pjrt {
 namespace {
 
 constexpr int kMaxDevices = 1024;
+constexpr int kMaxProcesses = 1 << 16;
+// The first device of process p has this number times p, as on cpu.
+constexpr int kIdsPerProcess = 2048;
 
 }  // namespace
 
 ClientInstance::ClientInstance(const ClientOptions& options)
-    : platform_version_("jax-ane " + options.version + ", " + options.device_kind) {
+    : platform_version_("jax-ane " + options.version + ", " + options.device_kind),
+      process_index_(options.process_index) {
     const int64_t limit =
         options.memory_limit_bytes > 0 ? options.memory_limit_bytes : DefaultMemoryLimit();
     std::vector<PJRT_DeviceDescription*> descriptions;
-    for (int id = 0; id < options.num_devices; ++id) {
-        devices_.push_back(std::make_unique<DeviceInstance>(this, id, options.device_kind,
-                                                            limit / options.num_devices));
-        device_handles_.push_back(devices_.back()->Wrap());
-        const auto& memories = devices_.back()->memories();
-        memory_handles_.insert(memory_handles_.end(), memories.begin(), memories.end());
-        descriptions.push_back(devices_.back()->description().Wrap());
+    for (int process = 0; process < options.num_processes; ++process) {
+        const bool is_ours = process == options.process_index;
+        for (int index = 0; index < options.num_devices; ++index) {
+            const DevicePlace place = {process * kIdsPerProcess + index, process, index, is_ours};
+            devices_.push_back(std::make_unique<DeviceInstance>(this, place, options.device_kind,
+                                                                limit / options.num_devices));
+            DeviceInstance& device = *devices_.back();
+            device_handles_.push_back(device.Wrap());
+            descriptions.push_back(device.description().Wrap());
+            if (!is_ours) continue;
+            addressable_.push_back(device.Wrap());
+            const auto& memories = device.memories();
+            memory_handles_.insert(memory_handles_.end(), memories.begin(), memories.end());
+        }
     }
     topology_ = std::make_unique<TopologyInstance>(platform_version_, std::move(descriptions));
 }
 
 DeviceInstance* ClientInstance::FindDevice(int64_t id) {
-    return id >= 0 && id < static_cast<int64_t>(devices_.size()) ? devices_[id].get() : nullptr;
+    for (const auto& device : devices_) {
+        if (device->id() == id) return device.get();
+    }
+    return nullptr;
 }
 
 nb::handle ClientInstance::Engine() {
     if (!engine_) {
         nb::object engine =
-            nb::module_::import_("jax_ane._host").attr("HostEngine")(devices_.size());
+            nb::module_::import_("jax_ane._host")
+                .attr("HostEngine")(addressable_.size(), addressable_.size() < devices_.size());
         // The import lets other threads run: the first one to arrive here wins.
         if (!engine_) engine_ = PyRef(std::move(engine));
     }
@@ -62,6 +77,15 @@ Status OnClientCreate(PJRT_Client_Create_Args& args) {
                                "; use 1 to " + std::to_string(kMaxDevices));
     }
     options.num_devices = static_cast<int>(num_devices);
+    // JAX adds these two in a distributed run.
+    const int64_t processes = IntOption(given, count, "num_nodes", 1);
+    const int64_t index = IntOption(given, count, "node_id", 0);
+    if (processes < 1 || processes > kMaxProcesses || index < 0 || index >= processes) {
+        return InvalidArgument("process " + std::to_string(index) + " of " +
+                               std::to_string(processes) + " cannot be");
+    }
+    options.num_processes = static_cast<int>(processes);
+    options.process_index = static_cast<int>(index);
     options.device_kind = StringOption(given, count, "device_kind", options.device_kind);
     options.version = StringOption(given, count, "version", options.version);
     options.memory_limit_bytes = IntOption(given, count, "memory_limit_bytes", 0);
@@ -81,7 +105,7 @@ Status OnClientPlatformName(PJRT_Client_PlatformName_Args& args) {
 }
 
 Status OnClientProcessIndex(PJRT_Client_ProcessIndex_Args& args) {
-    args.process_index = 0;
+    args.process_index = ClientInstance::Unwrap(args.client)->process_index();
     return {};
 }
 
@@ -105,7 +129,7 @@ Status OnClientDevices(PJRT_Client_Devices_Args& args) {
 }
 
 Status OnClientAddressableDevices(PJRT_Client_AddressableDevices_Args& args) {
-    const auto& devices = ClientInstance::Unwrap(args.client)->devices();
+    const auto& devices = ClientInstance::Unwrap(args.client)->addressable_devices();
     args.addressable_devices = devices.data();
     args.num_addressable_devices = devices.size();
     return {};
@@ -124,9 +148,12 @@ Status OnClientLookupDevice(PJRT_Client_LookupDevice_Args& args) {
 }
 
 Status OnClientLookupAddressableDevice(PJRT_Client_LookupAddressableDevice_Args& args) {
-    JAX_ANE_ASSIGN_OR_RETURN(DeviceInstance * device,
-                             FindDevice(args.client, args.local_hardware_id));
-    args.addressable_device = device->Wrap();
+    const auto& devices = ClientInstance::Unwrap(args.client)->addressable_devices();
+    const int index = args.local_hardware_id;
+    if (index < 0 || index >= static_cast<int>(devices.size())) {
+        return NotFound("this process has no ane device " + std::to_string(index));
+    }
+    args.addressable_device = devices[index];
     return {};
 }
 
@@ -142,13 +169,16 @@ Status OnClientUpdateGlobalProcessInfo(PJRT_Client_UpdateGlobalProcessInfo_Args&
 
 Status OnClientDefaultDeviceAssignment(PJRT_Client_DefaultDeviceAssignment_Args& args) {
     const size_t needed = static_cast<size_t>(args.num_replicas) * args.num_partitions;
-    const size_t have = ClientInstance::Unwrap(args.client)->devices().size();
+    const auto& devices = ClientInstance::Unwrap(args.client)->devices();
+    const size_t have = devices.size();
     if (args.default_assignment_size < needed || needed > have) {
         return InvalidArgument(std::to_string(needed) + " devices asked for, " +
                                std::to_string(have) + " exist and there is room for " +
                                std::to_string(args.default_assignment_size));
     }
-    for (size_t i = 0; i < needed; ++i) args.default_assignment[i] = static_cast<int>(i);
+    for (size_t i = 0; i < needed; ++i) {
+        args.default_assignment[i] = DeviceInstance::Unwrap(devices[i])->id();
+    }
     return {};
 }
 

@@ -5,12 +5,13 @@
 #include "pjrt/error.h"
 
 namespace jax_ane::pjrt {
-DeviceDescriptionInstance::DeviceDescriptionInstance(int id, std::string kind)
+DeviceDescriptionInstance::DeviceDescriptionInstance(int id, int process_index, std::string kind)
     : id_(id),
+      process_index_(process_index),
       kind_(std::move(kind)),
       to_string_("AneDevice(id=" + std::to_string(id) + ")"),
-      debug_string_("AneDevice(id=" + std::to_string(id) + ", process_index=0, kind=\"" + kind_ +
-                    "\")") {
+      debug_string_("AneDevice(id=" + std::to_string(id) + ", process_index=" +
+                    std::to_string(process_index) + ", kind=\"" + kind_ + "\")") {
     attributes_.Add("engine", kind_);
     attributes_.Add("engine_index", int64_t{id});
 }
@@ -24,12 +25,13 @@ MemoryInstance::MemoryInstance(DeviceInstance* device, int device_id, size_t kin
       device_(device),
       device_handle_(device->Wrap()) {}
 
-DeviceInstance::DeviceInstance(ClientInstance* client, int id, const std::string& kind,
-                               int64_t memory_limit_bytes)
+DeviceInstance::DeviceInstance(ClientInstance* client, const DevicePlace& place,
+                               const std::string& kind, int64_t memory_limit_bytes)
     : client_(client),
-      description_(id, kind),
-      memories_{MemoryInstance(this, id, 0), MemoryInstance(this, id, 1),
-                MemoryInstance(this, id, 2)},
+      place_(place),
+      description_(place.id, place.process_index, kind),
+      memories_{MemoryInstance(this, place.id, 0), MemoryInstance(this, place.id, 1),
+                MemoryInstance(this, place.id, 2)},
       memory_handles_{&memories_[0], &memories_[1], &memories_[2]},
       tracker_(std::make_shared<MemoryTracker>(memory_limit_bytes)) {}
 
@@ -41,7 +43,8 @@ Status OnDeviceDescriptionId(PJRT_DeviceDescription_Id_Args& args) {
 }
 
 Status OnDeviceDescriptionProcessIndex(PJRT_DeviceDescription_ProcessIndex_Args& args) {
-    args.process_index = 0;
+    args.process_index =
+        DeviceDescriptionInstance::Unwrap(args.device_description)->process_index();
     return {};
 }
 
@@ -79,12 +82,13 @@ Status OnDeviceGetDescription(PJRT_Device_GetDescription_Args& args) {
 }
 
 Status OnDeviceIsAddressable(PJRT_Device_IsAddressable_Args& args) {
-    args.is_addressable = true;
+    args.is_addressable = DeviceInstance::Unwrap(args.device)->place().is_addressable;
     return {};
 }
 
 Status OnDeviceLocalHardwareId(PJRT_Device_LocalHardwareId_Args& args) {
-    args.local_hardware_id = DeviceInstance::Unwrap(args.device)->id();
+    const DevicePlace& place = DeviceInstance::Unwrap(args.device)->place();
+    args.local_hardware_id = place.is_addressable ? place.local_index : -1;
     return {};
 }
 

@@ -20,7 +20,7 @@ class DeviceInstance;
 
 class DeviceDescriptionInstance {
   public:
-    DeviceDescriptionInstance(int id, std::string kind);
+    DeviceDescriptionInstance(int id, int process_index, std::string kind);
 
     static DeviceDescriptionInstance* Unwrap(PJRT_DeviceDescription* description) {
         return reinterpret_cast<DeviceDescriptionInstance*>(description);
@@ -28,13 +28,14 @@ class DeviceDescriptionInstance {
     PJRT_DeviceDescription* Wrap() { return reinterpret_cast<PJRT_DeviceDescription*>(this); }
 
     int id() const { return id_; }
+    int process_index() const { return process_index_; }
     const std::string& kind() const { return kind_; }
     const std::string& to_string() const { return to_string_; }
     const std::string& debug_string() const { return debug_string_; }
     const NamedValueList& attributes() const { return attributes_; }
 
   private:
-    int id_;
+    int id_, process_index_;
     std::string kind_, to_string_, debug_string_;
     NamedValueList attributes_;
 };
@@ -67,9 +68,17 @@ class MemoryInstance : public PJRT_Memory {
     PJRT_Device* device_handle_;
 };
 
+// Where a device is: its number over all processes, and the place in its own process.
+struct DevicePlace {
+    int id = 0;
+    int process_index = 0;
+    int local_index = 0;
+    bool is_addressable = true;  // Of this process.
+};
+
 class DeviceInstance {
   public:
-    DeviceInstance(ClientInstance* client, int id, const std::string& kind,
+    DeviceInstance(ClientInstance* client, const DevicePlace& place, const std::string& kind,
                    int64_t memory_limit_bytes);
 
     static DeviceInstance* Unwrap(PJRT_Device* device) {
@@ -79,6 +88,7 @@ class DeviceInstance {
 
     ClientInstance* client() const { return client_; }
     int id() const { return description_.id(); }
+    const DevicePlace& place() const { return place_; }
     DeviceDescriptionInstance& description() { return description_; }
     // By its place in kMemoryKinds.
     MemoryInstance* memory(size_t kind = 0) { return &memories_[kind]; }
@@ -89,6 +99,7 @@ class DeviceInstance {
 
   private:
     ClientInstance* client_;
+    DevicePlace place_;
     DeviceDescriptionInstance description_;
     std::array<MemoryInstance, kMemoryKinds.size()> memories_;
     std::array<PJRT_Memory*, kMemoryKinds.size()> memory_handles_;

@@ -86,11 +86,14 @@ Status Program::ReadHost(nb::handle host) {
     for (nb::handle id : host.attr("device_ids")) {
         DeviceInstance* device = client->FindDevice(nb::cast<int>(id));
         if (!device) return Internal("a program was compiled for a device that does not exist");
-        devices.push_back(device->Wrap());
         const int partitions = static_cast<int>(num_partitions);
-        logical_ids.push_back({index / partitions, index % partitions});
+        if (device->place().is_addressable) {
+            devices.push_back(device->Wrap());
+            logical_ids.push_back({index / partitions, index % partitions});
+        }
         ++index;
     }
+    is_on_one_device = index == 1;
     for (nb::handle flag : host.attr("donated")) donated.push_back(nb::cast<bool>(flag));
     size_t slot = 0;
     for (nb::handle bytes : host.attr("memory_stats")) {

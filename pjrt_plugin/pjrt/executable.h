@@ -43,6 +43,7 @@ class Program {
     std::string name, fingerprint, device_assignment;
     size_t num_replicas = 1, num_partitions = 1;
     std::vector<PJRT_Device*> devices;  // Addressable ones, replica-major.
+    bool is_on_one_device = true;       // Of all processes.
     std::vector<PJRT_LogicalDeviceIds> logical_ids;
     std::vector<OutputInfo> outputs;
     size_t num_tokens = 0;      // Leading outputs that are ordering tokens.
