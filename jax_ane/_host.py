@@ -116,6 +116,19 @@ def engine() -> HostEngine:
         return _engine if _engine is not None else HostEngine(1)
 
 
+def engine_for(num_devices: int, is_distributed: bool) -> HostEngine:
+    """Returns the engine for a client: one, however many threads ask first.
+
+    Args:
+        num_devices, is_distributed: as for `HostEngine`. After `clear_backends` a client may have
+            another number of devices than the one before.
+    """
+    with _engine_lock:
+        if _engine is None or len(_engine.shardings) != num_devices:
+            return HostEngine(num_devices, is_distributed)
+        return _engine
+
+
 def parse_module(program: bytes) -> ir.Module:
     """Returns the module in `program`, a portable artifact or plain bytecode.
 

@@ -49,8 +49,8 @@ nb::handle ClientInstance::Engine() {
     if (!engine_) {
         nb::object engine =
             nb::module_::import_("jax_ane._host")
-                .attr("HostEngine")(addressable_.size(), addressable_.size() < devices_.size());
-        // The import lets other threads run: the first one to arrive here wins.
+                .attr("engine_for")(addressable_.size(), addressable_.size() < devices_.size());
+        // The call lets other threads run, which get the same.
         if (!engine_) engine_ = PyRef(std::move(engine));
     }
     return engine_.get();
