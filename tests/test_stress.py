@@ -20,7 +20,8 @@ ane, cpu = jax.devices("ane")[0], jax.devices("cpu")[0]
 X = np.eye(64, dtype=np.float32)
 shared = jax.jit(lambda x: jnp.tanh(x @ x))
 twice = jax.jit(lambda v: v + v, donate_argnums=0)
-called = jax.jit(lambda v: jax.pure_callback(np.negative, jax.ShapeDtypeStruct(v.shape, v.dtype), v))
+LIKE = jax.ShapeDtypeStruct(X.shape, X.dtype)
+called = jax.jit(lambda v: jax.pure_callback(np.negative, LIKE, v))
 x = jax.device_put(X, ane)
 WANT = np.asarray(shared(x))
 

@@ -52,6 +52,12 @@ LOOPS = {
     "cond_number": lambda x, w: lax.cond(x.sum().astype(int), lambda: x, lambda: x * 2),
     "cond_nested": lambda x, w: lax.cond(
         x[0, 0] > 0, lambda: lax.cond(x[1, 0] > 0, lambda: x, lambda: x @ w), lambda: x - 1),
+    "cond_captured": lambda x, w: (lambda h: lax.cond(
+        h[0, 0] > 0, lambda: h @ w, lambda: jnp.tanh(h) @ w))(x @ w),
+    "cond_captured_twice": lambda x, w: (lambda h: lax.cond(h[0, 0] > 9, lambda: h @ w, lambda: lax.cond(
+        h[1, 1] > 0, lambda: (h * 2) @ w, lambda: (h @ w) @ w)) + h)(x @ w),
+    "cond_captured_in_loop": lambda x, w: (lambda h: lax.fori_loop(
+        0, 3, lambda i, c: lax.cond(i > 1, lambda: c @ w + h, lambda: h @ w), h))(x @ w),
     "cond_tree": lambda x, w: lax.cond(
         x[0, 0] > 0, lambda d: {"a": d["b"], "b": d["a"]}, lambda d: d, {"a": x, "b": x * 2}),
     "switch": lambda x, w: [lax.switch(i, [lambda v: v, lambda v: v @ w, lambda v: v * 3], x)
