@@ -76,7 +76,26 @@ BINARY = {
     "angle": lambda a, b: jnp.arctan2(a, 1 + jnp.abs(b)),
     "row": lambda a, b: a + b[0],
     "bias": lambda a, b: jnp.maximum(a + b[:, :1], 0.0),
+    # Branches and loops name values of the blocks around them. Which branch does not depend on
+    # rounding.
+    "branch": lambda a, b: lax.cond(holds(a), lambda: (a @ b) / 4, lambda: b),
+    "other_branch": lambda a, b: lax.cond(
+        ~holds(b), lambda: a @ a, lambda: jnp.tanh(b @ a) + jnp.abs(b) / 4
+    ),
+    "branch_of_branch": lambda a, b: lax.cond(
+        holds(a), lambda: lax.cond(holds(b), lambda: jnp.sin(a) @ b, lambda: a) / 4, lambda: b
+    ),
+    "branch_in_loop": lambda a, b: lax.fori_loop(
+        0, 2, lambda i, v: lax.cond(i > 0, lambda: (v @ b) / 4, lambda: jnp.tanh(b @ v)), a
+    ),
+    "rows": lambda a, b: lax.map(lambda row: jnp.tanh(row @ b), a),
 }
+
+
+def holds(h):
+    return jnp.isfinite(h).any()
+
+
 OPS = {**UNARY, **BINARY}
 STEP = st.tuples(st.sampled_from(sorted(OPS)), st.integers(0, 99), st.integers(0, 99))
 
