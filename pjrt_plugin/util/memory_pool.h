@@ -9,13 +9,7 @@
 #include <map>
 #include <mutex>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define JAX_ANE_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define JAX_ANE_ADDRESS_SANITIZER 1
-#endif
-#endif
+#include "util/sanitized.h"
 
 namespace jax_ane {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // GEMM in plain C++: the oracle of the exact kernels, and quick enough to be used until a vector
 // kernel is there.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -59,14 +60,17 @@ void PackColumns(const GemmArgs& g, const Tile& t, int64_t k0, int64_t depth, Ti
 }
 
 // sum[j] += round_away(a * b[j] * 2^16) where the exponents keep the product. A product of two fp16
-// numbers has 22 significant bits, so it and its sum with one half are exact in float32.
+// numbers has 22 significant bits, so it and its sum with one half are exact in float32. What int32
+// does not hold is cut off: such a sum is computed anew with every partial sum checked.
 void AccumulateRow(float a, int32_t a_exponent, const float* b, const int32_t* b_exponent,
                    int32_t* sum) {
+    constexpr float kMost = 0x1.fffffep30f;
     const float scaled = a * 65536.0f;
     const int32_t dropped = kMacDropExponent - a_exponent;
     for (int64_t j = 0; j < kColumns; ++j) {
         const float product = scaled * b[j];
-        const int32_t rounded = static_cast<int32_t>(product + std::copysign(0.5f, product));
+        const float moved = product + std::copysign(0.5f, product);
+        const auto rounded = static_cast<int32_t>(std::min(std::max(-kMost, moved), kMost));
         const int32_t kept = b_exponent[j] > dropped ? rounded : 0;
         sum[j] = static_cast<int32_t>(static_cast<uint32_t>(sum[j]) + static_cast<uint32_t>(kept));
     }
