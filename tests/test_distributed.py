@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from training_tools import ENVIRONMENT
 
 # The same code with four devices in one process or in two.
 TRAIN = """
@@ -52,13 +51,11 @@ print(json.dumps({
 
 
 def start(code: str, *arguments: object, devices: int, **environment: str) -> subprocess.Popen:
-    path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={
-            **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)),
-            "JAX_NUM_CPU_DEVICES": str(devices), "JAX_ANE_NUM_DEVICES": str(devices),
+            **ENVIRONMENT, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_ANE_NUM_DEVICES": str(devices),
             **environment,
         },
     )  # fmt: skip
@@ -121,7 +118,6 @@ def test_processes_on_one_device_each_compute_alone_and_together(address):
 import json, sys, jax
 jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[1]))
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec as P
 here = jax.local_devices(backend="ane")[0]
 own = float(jax.jit(lambda x: (x @ x).sum())(jax.device_put(np.eye(4) + jax.process_index(), here)))

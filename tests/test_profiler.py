@@ -30,16 +30,18 @@ def planes(folder) -> dict[str, bytes]:
     return {protobuf.field(plane, 2).decode(): plane for plane in found}
 
 
+def engine(folder) -> bytes:
+    return planes(folder)["/device:CUSTOM:Apple Neural Engine"]
+
+
 def rows(folder) -> dict[str, int]:
     """The engine's rows by name, each with its number of events."""
-    plane = planes(folder)["/device:CUSTOM:Apple Neural Engine"]
-    lines = protobuf.fields(plane, 3)
+    lines = protobuf.fields(engine(folder), 3)
     return {protobuf.field(line, 2).decode(): len(protobuf.fields(line, 4)) for line in lines}
 
 
 def names(folder) -> set[str]:
-    plane = planes(folder)["/device:CUSTOM:Apple Neural Engine"]
-    entries = (protobuf.field(entry, 2) for entry in protobuf.fields(plane, 4))
+    entries = (protobuf.field(entry, 2) for entry in protobuf.fields(engine(folder), 4))
     return {protobuf.field(entry, 2).decode() for entry in entries}
 
 

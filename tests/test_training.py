@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,19 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from training_tools import BATCHES, batch_of, fit, logits, loss_fn, mlp_params, new_step
+from training_tools import (
+    BATCHES,
+    ENVIRONMENT,
+    batch_of,
+    fit,
+    logits,
+    loss_fn,
+    mlp_params,
+    new_step,
+)
 
 import jax_ane
 from jax_ane import precision, training
 
 ANE, CPU = jax.devices("ane")[0], jax.devices("cpu")[0]
-# What other processes need to find the module of this test's model.
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join(
-        filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
-    ),
-}
 
 
 @pytest.fixture(params=["ane", "cpu"])

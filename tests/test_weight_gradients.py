@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from jax import lax
+from parity_tools import normal
 from training_tools import BATCHES, loss_fn, mlp_params
 
 import jax_ane
@@ -62,7 +63,7 @@ def test_the_products_leave_the_engine_and_nothing_else_does():
 
 def both_ways(function, arguments, gradients):
     with jax.default_device(CPU):
-        halves = weight_gradients.cut(function, arguments, gradients)
+        halves = weight_gradients.cut(jax.make_jaxpr(function)(*arguments), gradients)
         results = jax.core.eval_jaxpr(halves.first.jaxpr, halves.first.consts, *arguments)
         stayed, operands = results[: halves.num_stayed], results[halves.num_stayed :]
         moved = jax.core.eval_jaxpr(halves.second.jaxpr, [], *operands)
@@ -70,10 +71,6 @@ def both_ways(function, arguments, gradients):
             # XLA fuses the ops of an inner jit otherwise.
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     return halves
-
-
-def normal(*shape):
-    return jnp.asarray(np.random.default_rng(sum(shape)).normal(size=shape), jnp.float32)
 
 
 def gradients_of(loss):

@@ -3,12 +3,23 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import jax
 import numpy as np
 import optax
 
 from jax_ane import precision, training
 from jax_ane.data import write_tokens
+
+# What other processes need to find this module.
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+    ),
+}
 
 
 def mlp_params() -> dict:

@@ -24,7 +24,7 @@ from jax_ane._tree_paths import Freeze, describe, merge, path_of, split, trained
 from jax_ane.precision import DynamicLossScale, LossScale, SanitizeState
 from jax_ane.training import _adamw
 from jax_ane.training._pending import Pending
-from jax_ane.training._weight_gradients import DividedStep
+from jax_ane.training._weight_gradients import Divided, DividedStep, divide
 
 LossFn = Callable[..., Any]
 
@@ -198,9 +198,7 @@ class TrainStep:
         key = self._key(batch)
         if key not in self._compiled:
             self._check(batch)
-            divides = self._weight_device is not None
-            made = self._divided(state, batch) if divides else self.lower(state, batch).compile()
-            self._compiled[key] = made
+            self._compiled[key] = self._compile(state, batch)
             if self._first_batch is None:
                 self._first_batch = jax.tree.map(_shape, batch)
         return self._compiled[key]
@@ -215,16 +213,20 @@ class TrainStep:
             state, batch: as for a call, or trees of `jax.ShapeDtypeStruct`.
         """
         if self._weight_device is not None:
-            return self._divided(state, batch).lowered
+            return self._divide(state, batch).lowered
         # The native update is no program of several devices.
         return self._jitted[_is_on_one_device(state)].lower(state, batch)
 
-    def _divided(self, state: Any, batch: Any) -> DividedStep:
-        assert self._weight_device is not None
+    def _compile(self, state: Any, batch: Any) -> Any:
+        if self._weight_device is None:
+            return self.lower(state, batch).compile()
+        apply = functools.partial(self._apply, native=True)
+        return DividedStep(self._divide(state, batch), apply, state, self._weight_device)
+
+    def _divide(self, state: Any, batch: Any) -> Divided:
         if not _is_on_one_device(state):
             raise ValueError("weight_gradients: the state must be on one device")
-        apply = functools.partial(self._apply, native=True)
-        return DividedStep(self._measure, apply, state, batch, self._weight_device)
+        return divide(self._measure, state, batch)
 
     def loss(self, params: Any, model_state: Any, batch: Any) -> _Loss:
         """Returns what the clamped loss function does."""

@@ -52,18 +52,16 @@ class Halves:
         return self.results - len(self.moved)
 
 
-def cut(function: Callable[..., Any], arguments: Sequence[Any], num_gradients: int) -> Halves:
-    """Cuts the products off that make the first `num_gradients` results of a function.
+def cut(closed: core.ClosedJaxpr, num_gradients: int) -> Halves:
+    """Cuts the products off that make the first `num_gradients` results of a traced function.
 
     Args:
-        function: of flat arrays, to a flat list of arrays.
-        arguments: its arguments, or their shapes.
+        closed: the function, as `jax.make_jaxpr` gives it.
         num_gradients: how many of its first results may be computed elsewhere.
 
     Raises:
         ValueError: none of them is made by a product that could be cut off.
     """
-    closed = jax.make_jaxpr(function)(*arguments)
     jaxpr, consts = closed.jaxpr, closed.consts
     eqns = _inlined(jaxpr)
     makers = {var: i for i, eqn in enumerate(eqns) for var in eqn.outvars}
@@ -153,63 +151,74 @@ def _inlined(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
     return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Divided:
+    """What a training step measures, cut in two and traced, not compiled yet.
+
+    Attributes:
+        halves: of the leaves of state and batch, to those of gradients and of what else there is.
+        results: the structure of the pair of these.
+        lowered: the first half, for the device that trains.
+    """
+
+    halves: Halves
+    results: Any
+    lowered: Any
+
+
+def divide(measure: Callable[[Any, Any], tuple[Any, Any]], state: Any, batch: Any) -> Divided:
+    """Cuts the function in two that measures gradients.
+
+    Args:
+        measure: of state and batch, to gradients and what else was measured.
+        state, batch: arrays, or their shapes.
+
+    Raises:
+        ValueError: as for `cut`.
+    """
+    closed, shapes = jax.make_jaxpr(measure, return_shape=True)(state, batch)
+    halves = cut(closed, len(jax.tree.leaves(shapes[0])))
+    lowered = jax.jit(core.jaxpr_as_fun(halves.first)).lower(*jax.tree.leaves((state, batch)))
+    return Divided(halves, jax.tree.structure(shapes), lowered)
+
+
 class DividedStep:
     """A training step in three programs: all but the products, the products, the update."""
 
     def __init__(
-        self,
-        measure: Callable[[Any, Any], tuple[Any, Any]],
-        apply: Callable[[Any, Any, Any], Any],
-        state: Any,
-        batch: Any,
-        device: Any,
+        self, divided: Divided, apply: Callable[[Any, Any, Any], Any], state: Any, device: Any
     ) -> None:
-        """Compiles it for such a state and batch.
+        """Compiles it.
 
         Args:
-            measure: of state and batch, to gradients and what else was measured.
+            divided: from `divide`.
             apply: of state, gradients and the rest, to the next state and metrics.
-            state, batch: arrays, or their shapes.
+            state: as it was divided for.
             device: where the products are computed.
         """
+        self._divided = divided
         self._device = device
-        self._halves, self._tree, self.lowered = _divide(measure, state, batch)
-        self._first = self.lowered.compile()
+        halves = divided.halves
+        self._first = divided.lowered.compile()
         there = jax.sharding.SingleDeviceSharding(device)
-        operands = self._halves.second.in_avals
-        placed = [jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=there) for v in operands]
-        self._second = jax.jit(core.jaxpr_as_fun(self._halves.second)).lower(*placed).compile()
-        measured = self._tree.unflatten(
-            self._halves.join(
-                self._halves.first.out_avals[: self._halves.num_stayed],
-                self._halves.second.out_avals,
-            )
-        )
+        operands = [
+            jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=there) for v in halves.second.in_avals
+        ]
+        self._second = jax.jit(core.jaxpr_as_fun(halves.second)).lower(*operands).compile()
+        stayed = halves.first.out_avals[: halves.num_stayed]
+        measured = self._join(stayed, halves.second.out_avals)
         self._apply = jax.jit(apply, donate_argnums=0).lower(state, *measured).compile()
         self.input_shardings = self._first.input_shardings
         self.programs = self._first, self._second, self._apply
 
     def __call__(self, state: Any, batch: Any) -> Any:
         results = self._first(*jax.tree.leaves((state, batch)))
-        count = self._halves.num_stayed
+        count = self._divided.halves.num_stayed
         stayed, operands = results[:count], results[count:]
         moved = self._second(*jax.device_put(operands, self._device))
         home = next(iter(jax.tree.leaves(self.input_shardings)))
-        gradients, measured = self._tree.unflatten(
-            self._halves.join(stayed, jax.device_put(moved, home))
-        )
-        return self._apply(state, gradients, measured)
+        return self._apply(state, *self._join(stayed, jax.device_put(moved, home)))
 
-
-def _divide(
-    measure: Callable[[Any, Any], tuple[Any, Any]], state: Any, batch: Any
-) -> tuple[Halves, Any, Any]:
-    leaves, tree = jax.tree.flatten((state, batch))
-    results = jax.eval_shape(measure, state, batch)
-
-    def whole(*leaves: Any) -> list[Any]:
-        return jax.tree.leaves(measure(*tree.unflatten(leaves)))
-
-    halves = cut(whole, leaves, len(jax.tree.leaves(results[0])))
-    lowered = jax.jit(core.jaxpr_as_fun(halves.first)).lower(*leaves)
-    return halves, jax.tree.structure(results), lowered
+    def _join(self, stayed: Sequence[Any], moved: Sequence[Any]) -> tuple[Any, Any]:
+        """Returns gradients and what else was measured."""
+        return self._divided.results.unflatten(self._divided.halves.join(stayed, moved))

@@ -93,7 +93,6 @@ Status Program::ReadHost(nb::handle host) {
         }
         ++index;
     }
-    is_on_one_device = index == 1;
     for (nb::handle flag : host.attr("donated")) donated.push_back(nb::cast<bool>(flag));
     size_t slot = 0;
     for (nb::handle bytes : host.attr("memory_stats")) {

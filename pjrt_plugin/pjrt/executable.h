@@ -43,7 +43,6 @@ class Program {
     std::string name, fingerprint, device_assignment;
     size_t num_replicas = 1, num_partitions = 1;
     std::vector<PJRT_Device*> devices;  // Addressable ones, replica-major.
-    bool is_on_one_device = true;       // Of all processes.
     std::vector<PJRT_LogicalDeviceIds> logical_ids;
     std::vector<OutputInfo> outputs;
     size_t num_tokens = 0;      // Leading outputs that are ordering tokens.
@@ -62,6 +61,9 @@ class Program {
     std::vector<size_t> output_ranks;
     std::vector<const char*> memory_kinds;
     std::vector<size_t> memory_kind_sizes;
+
+    // One of all processes' devices, not only of this one's.
+    bool is_on_one_device() const { return num_replicas * num_partitions == 1; }
 
     nb::handle host() const { return host_.get(); }
     nb::handle execute() const { return execute_.get(); }

@@ -166,7 +166,7 @@ Status ExecuteWithGil(const std::shared_ptr<Program>& shared,
                       std::vector<std::shared_ptr<EventState>>& done) {
     Program& program = *shared;
     Arguments arguments;
-    if (program.is_on_one_device) {
+    if (program.is_on_one_device()) {
         JAX_ANE_ASSIGN_OR_RETURN(nb::object list, CollectArguments(program, args.argument_lists[0],
                                                                    0, args, &arguments));
         nb::object arrays = RunOnOneDevice(program, list);

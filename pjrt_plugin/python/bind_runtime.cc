@@ -69,8 +69,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
     device::Blobs files = ReadBlobs(blobs);
     auto work = [&]() -> StatusOr<std::shared_ptr<BoundProgram>> {
         nb::gil_scoped_release release;
-        const std::string kept = name;
-        const TraceSpan span(TraceRow::kCompile, kept);
+        const TraceSpan span(TraceRow::kCompile, name);
         std::shared_ptr<device::Device> device = DeviceFor(traits, mode);
         auto compiled = device->Compile(text, files);
         if (!compiled.ok()) return KnownStatus(compiled.status(), "compile");
@@ -78,7 +77,7 @@ ProgramHandle* LoadProgram(const std::string& text, const nb::dict& blobs, const
                                     std::move(output_names),
                                     {std::move(scaled_inputs), std::move(scaled_outputs),
                                      scaled_below, std::move(lifted_outputs)},
-                                    std::move(name));
+                                    name);
     };
     std::shared_ptr<BoundProgram> program = Get(work());
     std::vector<runtime::WeightSlot> slots;
