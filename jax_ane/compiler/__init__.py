@@ -170,9 +170,13 @@ def _plan(
 def _rewrite(block: Block, rules: list[ModuleType], settings: Settings) -> list[Op]:
     """Applies rules where ops will go to the ANE; returns what they changed."""
     changed: list[Op] = []
+    everywhere = settings.placement == "ane"
+    likely = None if everywhere else heavy.between(block.ops)
     for rule in rules:
-        likely = None if settings.placement == "ane" else heavy.between(block.ops)
-        changed += rule.rewrite(block, settings.chip, likely)
+        new = rule.rewrite(block, settings.chip, likely)
+        if new and not everywhere:
+            likely = heavy.between(block.ops)  # the ops have new numbers
+        changed += new
     return changed
 
 

@@ -49,7 +49,7 @@ def commit(block: Block, placed: Placed) -> None:
         op.results[0].index = number
     kept: list[Op] = []
     for op in reversed(block.ops):
-        is_read = any(value.users or value.index in returned for value in op.results)
+        is_read = any([value.users or value.index in returned for value in op.results])
         if is_read or op.has_effect or op.mlir.regions or not op.results:
             kept.append(op)
             kept += reversed(placed.get(op.index, ()))

@@ -50,4 +50,4 @@ def _count(op: Op) -> int:
 
 def moved_bytes(op: Op) -> int:
     """Returns the bytes an op reads and writes, each tensor once, in its own dtype."""
-    return sum(v.type.bytes for v in (*op.operands, *op.results) if v.type is not None)
+    return sum([v.type.bytes for v in (*op.operands, *op.results) if v.type is not None])

@@ -84,10 +84,10 @@ def normalise(module: ir.Module) -> None:
 
 def _holds_chlo(op: ir.Operation) -> bool:
     return any(
-        inner.operation.name.startswith("chlo.") or _holds_chlo(inner.operation)
+        inner.name.startswith("chlo.") or _holds_chlo(inner)
         for region in op.regions
         for block in region.blocks
-        for inner in block.operations
+        for inner in (wrapper.operation for wrapper in block.operations)
     )
 
 

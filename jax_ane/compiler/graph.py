@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ class Value:
         return self.type
 
 
-@dataclasses.dataclass(eq=False, repr=False)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Op:
     """One operation of a block. `operands` ends with what its regions capture."""
 
@@ -82,30 +82,36 @@ class Op:
     flops: int | None = None  # once `flops.count` has counted them
     # All parts of the barrier of which this op is one (compiler/barriers.py): one list for all.
     parts: list[Op] = dataclasses.field(default_factory=list)
+    # What the properties of these names have read.
+    _location: Location | None = None
+    _has_effect: bool | None = None
 
     def __repr__(self) -> str:
         return f"<{self.index} {self.name} {self.operands} -> {self.results}>"
 
     def attr(self, name: str) -> Any:
         """Returns the MLIR attribute `name`, or None."""
-        attributes = self.mlir.attributes
-        return attributes.get(name)
+        return self.mlir.attributes.get(name)
 
     def ints(self, name: str) -> tuple[int, ...]:
         """Returns an integer-array attribute as a tuple."""
-        return tuple(int(i) for i in self.attr(name))
+        return tuple(map(int, self.attr(name)))
 
-    @cached_property
+    @property
     def location(self) -> Location:
-        return (self.reader or Reader()).location(self.mlir.location)
+        if self._location is None:
+            self._location = (self.reader or Reader()).location(self.mlir.location)
+        return self._location
 
-    @cached_property
+    @property
     def has_effect(self) -> bool:
         """Whether the op must keep its place among others with an effect."""
-        attribute = self.attr("has_side_effect")
-        return (attribute is not None and bool(attribute)) or any(
-            value.type is None for value in (*self.operands, *self.results)
-        )
+        if self._has_effect is None:
+            attribute = self.attr("has_side_effect")
+            self._has_effect = (attribute is not None and bool(attribute)) or any(
+                [value.type is None for value in (*self.operands, *self.results)]
+            )
+        return self._has_effect
 
     @property
     def type(self) -> TensorType:
@@ -149,8 +155,11 @@ class Block:
 
     def unused_index(self) -> int:
         """Returns an index above those of all values."""
-        values = (v for op in self.ops for v in (*op.operands, *op.results))
-        return 1 + max((v.index for v in (*self.arguments, *self.returned, *values)), default=0)
+        highest = max((v.index for v in (*self.arguments, *self.returned)), default=0)
+        for op in self.ops:
+            for value in (*op.operands, *op.results):
+                highest = max(highest, value.index)
+        return 1 + highest
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -304,6 +313,8 @@ def dense(attribute: Any) -> np.ndarray:
 
 def varying(array: np.ndarray) -> np.ndarray:
     """Returns an array with extent 1 along the axes that it repeats."""
+    if 0 not in array.strides:
+        return array
     repeats = (stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True))
     return array[tuple(slice(0, 1) if repeat else slice(None) for repeat in repeats)]
 

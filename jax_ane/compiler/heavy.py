@@ -10,7 +10,10 @@ from jax_ane.compiler.optable import Kind
 
 def is_wanted(op: Op) -> bool:
     """Whether an op is what a cluster is made for, not what may come along."""
-    return op.place == "ane" or optable.row(op.name).kind is Kind.HEAVY
+    return op.name in _HEAVY or op.place == "ane"
+
+
+_HEAVY = frozenset(name for name, row in optable.TABLE.items() if row.kind is Kind.HEAVY)
 
 
 def indices(ops: list[Op]) -> set[int]:
@@ -22,8 +25,10 @@ def behind(ops: list[Op], seeds: set[int]) -> set[int]:
     """Returns the seeds and those of `ops`, which are in order, that they lead to."""
     found = set(seeds)
     for op in ops:
-        if any(v.producer is not None and v.producer.index in found for v in op.operands):
-            found.add(op.index)
+        for value in op.operands:
+            if value.producer is not None and value.producer.index in found:
+                found.add(op.index)
+                break
     return found
 
 
@@ -33,12 +38,13 @@ def ahead(ops: list[Op], seeds: set[int]) -> set[int]:
     Only by way of `ops`: what an op outside them reads does not count.
     """
     members = {op.index for op in ops}
-    found = set(seeds)
+    found = seeds & members  # readers that count
     for op in reversed(ops):
-        users = (user.index for result in op.results for user in result.users)
-        if any(user in found and user in members for user in users):
-            found.add(op.index)
-    return found
+        for result in op.results:
+            if not found.isdisjoint([user.index for user in result.users]):
+                found.add(op.index)
+                break
+    return found | seeds
 
 
 def between(ops: list[Op]) -> set[int]:

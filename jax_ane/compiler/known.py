@@ -11,7 +11,6 @@ the host keeps its own ops. A `select` whose condition is known and uniform is i
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -30,12 +29,21 @@ Rule = Callable[[Op, list[Array]], Array]
 
 def evaluate(block: Block) -> None:
     """Sets `known` on what is known, and takes decided selects out of the block and its MLIR."""
-    budget, decided = MOST_IN_ALL, []
+    with np.errstate(all="ignore"):
+        decided = _evaluate(block)
+    if decided:
+        block.set_ops([op for op in block.ops if op not in decided])
+
+
+def _evaluate(block: Block) -> set[Op]:
+    """Sets `known`; returns the selects that are decided."""
+    budget = MOST_IN_ALL
+    decided: set[Op] = set()
     for op in block.ops:
         if len(op.results) != 1 or op.results[0].type is None:
             continue
         if op.name == "stablehlo.select" and _forward(block, op):
-            decided.append(op)
+            decided.add(op)
             continue
         rule = _RULES.get(op.name)
         if rule is None or op.type.dtype not in NUMPY_DTYPES:
@@ -43,15 +51,18 @@ def evaluate(block: Block) -> None:
         operands = [array for array in map(_array, op.operands) if array is not None]
         if len(operands) < len(op.operands):
             continue
-        with np.errstate(all="ignore"), contextlib.suppress(_Unknown):
+        try:
             array = rule(op, operands)
-            budget -= varying(array).size
-            if budget < 0:
-                break
-            array = array.astype(NUMPY_DTYPES[op.type.dtype], copy=False)
-            op.results[0].known = np.broadcast_to(array, op.type.shape)
-    if decided:
-        block.set_ops([op for op in block.ops if op not in decided])
+        except _Unknown:
+            continue
+        budget -= varying(array).size
+        if budget < 0:
+            break
+        array = array.astype(NUMPY_DTYPES[op.type.dtype], copy=False)
+        if array.shape != op.type.shape:
+            array = np.broadcast_to(array, op.type.shape)
+        op.results[0].known = array
+    return decided
 
 
 class _Unknown(Exception):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,15 +75,17 @@ class Op:
         assert isinstance(operand, Value)
         return operand
 
-    def operands(self) -> Iterable[Value]:
-        for operand in self.inputs.values():
-            if isinstance(operand, tuple):
-                yield from operand
-            else:
-                yield operand
+    def operands(self) -> Collection[Value]:
+        """Returns the operands in order, those of a list one by one."""
+        held: Any = self.inputs.values()
+        if tuple in map(type, held):
+            return [v for x in held for v in (x if isinstance(x, tuple) else (x,))]
+        return held
 
     def replace_operands(self, replacement: Mapping[int, Value]) -> None:
         """Replaces operands; `replacement` maps `id(old)` to the new value."""
+        if not replacement:
+            return
         for name, operand in self.inputs.items():
             if isinstance(operand, tuple):
                 self.inputs[name] = tuple(replacement.get(id(v), v) for v in operand)
@@ -357,6 +359,7 @@ class Builder:
         self.program = Program()
         self.location = Location()
         self._constants: dict[tuple[Any, ...], Value] = {}
+        self._numbers: dict[float | None, Value] = {}  # the scalars among them, by what was given
 
     def input(self, type_: Type) -> Value:
         value = Value(type_)
@@ -380,6 +383,9 @@ class Builder:
 
     def constant(self, array: np.ndarray | float) -> Value:
         """Returns an fp16 constant; a one-element array becomes a scalar."""
+        number = array if isinstance(array, float) else None
+        if number in self._numbers:
+            return self._numbers[number]
         given = np.asarray(array)
         array = to_fp16(given)
         if array.size == 1:
@@ -390,6 +396,8 @@ class Builder:
             self.program.ops.append(op)
             self._constants[key] = op.result
             self._note_rounding(op.result, given)
+        if number:  # 0 and -0 are equal as keys, and are not the same
+            self._numbers[number] = self._constants[key]
         return self._constants[key]
 
     def _note_rounding(self, value: Value, given: np.ndarray) -> None:

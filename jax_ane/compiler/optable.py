@@ -163,5 +163,7 @@ TABLE: dict[str, Row] = {row.name: row for row in _ALL_ROWS}
 
 def row(name: str) -> Row:
     """Returns an op's row; ops without one are host ops without a lowering rule."""
-    short = name.removeprefix("stablehlo.")
-    return TABLE.get(name) or Row(name, Kind.HOST, reason=no_rule(short))
+    found = TABLE.get(name)
+    if found is None:
+        return Row(name, Kind.HOST, reason=no_rule(name.removeprefix("stablehlo.")))
+    return found

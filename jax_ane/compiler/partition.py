@@ -332,8 +332,10 @@ def _levels(block: Block, on_ane: set[int], free: set[int]) -> tuple[list[int], 
     for op in block.ops:
         kind = op.index in on_ane
         level = 1 if kind else 0
-        held_back = [v for part in op.parts for v in part.operands]
-        for operand in (*data_operands(op), *held_back) if kind else op.operands:
+        operands = data_operands(op) if kind else op.operands
+        if kind and op.parts:
+            operands = [*operands, *(v for part in op.parts for v in part.operands)]
+        for operand in operands:
             producer = operand.producer
             if producer is None or producer.index in free:
                 continue
@@ -505,6 +507,6 @@ def _connect(cluster: Cluster, plan: Plan) -> None:
     returned = {value.index for value in plan.block.returned}
 
     def crosses(result: Value) -> bool:
-        return result.index in returned or any(u.index not in members for u in result.users)
+        return result.index in returned or not members.issuperset([u.index for u in result.users])
 
     cluster.outputs = [result for op in cluster.ops for result in op.results if crosses(result)]

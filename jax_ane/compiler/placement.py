@@ -224,7 +224,7 @@ _NOT_REFUSED = (FREE, PLACED_HOST, FOLLOWS)
 
 
 def _on_line(program: AneProgram | None, location: Location) -> tuple[Hazard, ...]:
-    if program is None:
+    if program is None or not program.hazards:
         return ()
     return tuple(hazard for hazard in program.hazards if hazard.location == location)
 

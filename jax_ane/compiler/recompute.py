@@ -149,8 +149,8 @@ def _connect_outputs(plan: Plan) -> None:
     needed.update(value.index for cluster in plan.clusters for value in cluster.inputs)
 
     def crosses(value: Value) -> bool:
-        on_host = any(user.index not in plan.cluster_of for user in value.users)
-        return on_host or value.index in needed
+        on_host = any([user.index not in plan.cluster_of for user in value.users])
+        return value.index in needed or on_host
 
     for cluster in plan.clusters:
         cluster.outputs = [v for op in cluster.ops for v in op.results if crosses(v)]

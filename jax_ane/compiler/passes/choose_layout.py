@@ -49,6 +49,8 @@ def choose_layout(program: mil.Program, chip: Mapping[str, Any]) -> int:
     facts = cost.values_of(chip)
     if facts["conv1x1_tflops"] is None:
         return 0
+    if not any(_may_be_conv(op, facts) for op in program.ops):
+        return 0
     chains = _Chains(program, facts)
     chosen = {id(op): op for ops in chains.found() if chains.saved_s(ops) > 0 for op in ops}
     count = sum(chains.is_product(op) for op in chosen.values())
@@ -67,7 +69,7 @@ class _Chains:
     def __init__(self, program: mil.Program, facts: Mapping[str, Any]) -> None:
         self._program, self._facts = program, facts
         self._products = {id(op) for op in program.ops if _may_be_conv(op, facts)}
-        self._ours = self._between() if self._products else {}
+        self._ours = self._between()
         self._read: set[int] = {id(value) for value in program.outputs}  # from outside a chain
         for op in program.ops:
             inside = {id(v) for v in _streams(op)} if id(op) in self._ours else ()

@@ -18,7 +18,7 @@ def eliminate_dead_code(program: mil.Program) -> int:
     kept: list[mil.Op] = []
     for op in reversed(program.ops):
         if id(op.result) in live:
-            live.update(id(operand) for operand in op.operands())
+            live.update(map(id, op.operands()))
             kept.append(op)
     removed = len(program.ops) - len(kept)
     program.ops = kept[::-1]

@@ -44,5 +44,5 @@ def _key(op: mil.Op) -> Hashable:
         for name, held in op.inputs.items()
     ]
     if op.opcode in _COMMUTES:
-        operands = [frozenset(id(operand) for operand in op.operands())]
+        operands = [frozenset(map(id, op.operands()))]
     return op.opcode, tuple(operands), tuple(op.params.items())

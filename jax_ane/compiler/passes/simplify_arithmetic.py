@@ -36,7 +36,8 @@ def simplify_arithmetic(program: mil.Program) -> int:
             replacement[id(op.result)] = same
             count += 1
             continue
-        count += sum(rule(op, uses, edit) for rule in _RULES)
+        for rule in _RULES.get(op.opcode, ()):
+            count += rule(op, uses, edit)
     replace_values(program, replacement)
     program.ops = [op for op in program.ops if id(op.result) not in replacement]
     edit.commit()
@@ -128,10 +129,10 @@ def _is_normal(number: float) -> bool:
     return _LEAST_NORMAL <= abs(number) <= _GREATEST
 
 
-_RULES = (
-    _divide_by_power_of_two,
-    _subtract_number,
-    _merge_factors,
-    _merge_terms,
-    _add_negative,
-)
+# In turn: a rule may make the op one that the next knows.
+_RULES = {
+    "real_div": (_divide_by_power_of_two, _merge_factors),
+    "sub": (_subtract_number, _merge_terms, _add_negative),
+    "mul": (_merge_factors,),
+    "add": (_merge_terms, _add_negative),
+}
