@@ -113,9 +113,15 @@ def compile(
         strictness.apply(result, settings.strict)
         for ane_program in (p for group in built for p in group.values()):
             programs.load(ane_program, settings)
-    # Inner blocks first: their programs may read values of outer ones, which are replaced then.
-    for plan, group in reversed(list(zip(plans, built, strict=True))):
-        hostmodule.replace(plan, group)
+    if any(built):
+        # Inner blocks first: their programs may read values of outer ones, which are replaced then.
+        for plan, group in reversed(list(zip(plans, built, strict=True))):
+            hostmodule.replace(plan, group)
+    else:
+        # As it came: XLA fuses, and so rounds, by how a program is written.
+        module = frontend.parse(program)
+        internals.take_flags(module)
+        frontend.prepare(module)
     host_module = frontend.serialise(module)
     result.compile_seconds = time.perf_counter() - start
     fallbacks = collections.Counter(op.reason.code for op in result.ops if op.placement == "host")

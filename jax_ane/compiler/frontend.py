@@ -68,15 +68,23 @@ def parse(program: bytes | str) -> ir.Module:
     )
 
 
-def normalise(module: ir.Module) -> None:
-    """Spells CHLO out, inlines every call and drops what is then unused, in place.
+def prepare(module: ir.Module) -> None:
+    """Makes a module one that XLA:CPU takes, in place: to the bits that it gives for `cpu`.
 
-    Kinds of memory are dropped, too: all are the host's, and only the buffers tell them apart.
+    Spells CHLO out, and drops kinds of memory: all are the host's, and only the buffers tell them
+    apart.
     """
     with module.context, ir.Location.unknown():
         if _holds_chlo(module.operation):
             _legalise_chlo(module)
         _drop_memory_kinds(module)
+        _drop_placements(module.operation)
+
+
+def normalise(module: ir.Module) -> None:
+    """Prepares a module, inlines every call and drops what is then unused, in place."""
+    prepare(module)
+    with module.context, ir.Location.unknown():
         _spell_out_composites(module.operation)
         inline_calls(module)
         PassManager.parse("builtin.module(symbol-dce)").run(module.operation)
@@ -115,18 +123,8 @@ def _drop_memory_kinds(module: ir.Module) -> None:
 
 
 def _spell_out_composites(op: ir.Operation) -> None:
-    """Replaces the composites of _SPELT_OUT by calls of their decompositions.
-
-    Values that are to be placed in a kind of memory are replaced by themselves.
-    """
-    for inner in [inner for region in op.regions for block in region.blocks for inner in block]:
-        _spell_out_composites(inner.operation)
-        if _is_placement(inner.operation):
-            inner.results[0].replace_all_uses_with(inner.operands[0])
-            inner.operation.erase()
-            continue
-        if inner.operation.name != "stablehlo.composite":
-            continue
+    """Replaces the composites of _SPELT_OUT by calls of their decompositions."""
+    for inner in list(_named(op, "stablehlo.composite")):
         if ir.StringAttr(inner.attributes["name"]).value not in _SPELT_OUT:
             continue
         call = ir.Operation.create(
@@ -139,13 +137,16 @@ def _spell_out_composites(op: ir.Operation) -> None:
         )
         for old, new in zip(inner.results, call.results, strict=True):
             old.replace_all_uses_with(new)
-        inner.operation.erase()
+        inner.erase()
 
 
-def _is_placement(op: ir.Operation) -> bool:
-    if op.name != "stablehlo.custom_call":
-        return False
-    return ir.StringAttr(op.attributes["call_target_name"]).value == "annotate_device_placement"
+def _drop_placements(op: ir.Operation) -> None:
+    """Replaces values that are to be placed in a kind of memory by themselves."""
+    for call in list(_named(op, "stablehlo.custom_call")):
+        target = ir.StringAttr(call.attributes["call_target_name"]).value
+        if target == "annotate_device_placement":
+            call.results[0].replace_all_uses_with(call.operands[0])
+            call.erase()
 
 
 def inline_calls(module: ir.Module) -> None:
@@ -162,7 +163,7 @@ def inline_calls(module: ir.Module) -> None:
         if name in done:
             return
         done.add(name)
-        for call in list(_calls(functions[name].operation)):
+        for call in list(_named(functions[name].operation, "func.call")):
             callee = ir.FlatSymbolRefAttr(call.attributes["callee"]).value
             if callee not in functions:
                 continue
@@ -209,22 +210,26 @@ def _is_inlinable(function: ir.Operation) -> bool:
     return len(function.regions[0].blocks) == 1
 
 
-def _calls(op: ir.Operation) -> Iterator[ir.Operation]:
+def _named(op: ir.Operation, name: str) -> Iterator[ir.Operation]:
+    """Yields the ops of a name within an op, inner ones first."""
     for region in op.regions:
         for block in region.blocks:
-            for inner in list(block.operations):
+            for inner in block.operations:
                 inner = inner.operation
-                if inner.name == "func.call":
+                if inner.regions:
+                    yield from _named(inner, name)
+                if inner.name == name:
                     yield inner
-                elif inner.regions:
-                    yield from _calls(inner)
 
 
 def code_blocks(module: ir.Module) -> list[graph.Block]:
     """Returns every block that may hold clusters, main's first."""
     blocks: list[graph.Block] = []
     reader = graph.Reader()
-    decomposition_names = set(_decompositions(module.operation))
+    composites = _named(module.operation, "stablehlo.composite")
+    decomposition_names = {
+        ir.FlatSymbolRefAttr(op.attributes["decomposition"]).value for op in composites
+    }
     for op in module.body.operations:
         op = op.operation
         if op.name != "func.func":
@@ -236,16 +241,6 @@ def code_blocks(module: ir.Module) -> list[graph.Block]:
             _collect(block, name, "", blocks, reader)
     blocks.sort(key=lambda block: block.path != "main")
     return blocks
-
-
-def _decompositions(op: ir.Operation) -> Iterator[str]:
-    for region in op.regions:
-        for block in region.blocks:
-            for inner in block.operations:
-                inner = inner.operation
-                if inner.name == "stablehlo.composite":
-                    yield ir.FlatSymbolRefAttr(inner.attributes["decomposition"]).value
-                yield from _decompositions(inner)
 
 
 def _collect(

@@ -49,6 +49,19 @@ def test_host_module_without_clusters_is_the_program():
     assert compiled.placement.programs == []
 
 
+def test_without_clusters_the_functions_of_a_program_stay():
+    """XLA fuses by how a program is written: inlined, it rounded two results otherwise than cpu."""
+
+    @jax.jit
+    def inner(x):
+        return jnp.sort(x) + 1
+
+    given = stablehlo_of(lambda x: inner(x) * inner(x + 1), X)
+    compiled = compiler.compile(given, load=False)
+    assert str(frontend.parse(compiled.host_module)) == str(frontend.parse(given))
+    assert "call @inner" in str(frontend.parse(given))
+
+
 def test_custom_calls_are_row_major_on_every_side():
     text = str(frontend.parse(compiler.compile(stablehlo_of(program, X), load=False).host_module))
     (line, *_) = (row for row in text.splitlines() if TARGET in row)

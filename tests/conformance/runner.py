@@ -159,6 +159,7 @@ def _difference(case: Case, mode: str, got: Outcome, want: Outcome) -> str:
 def _neutral(text: str) -> str:
     """Returns a message without what must differ: names of devices, addresses, tracebacks."""
     text = re.sub(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*", "", text)
+    text = re.sub(r"\s*Suspected Python Code Location:.*", "", text, flags=re.DOTALL)
     text = re.sub(r"Software ANE \(\w+\)", "cpu", text)
     text = re.sub(r"\bAneDevice\b|\bCpuDevice\b|TFRT_CPU_\d+|ANE_\d+", "Device", text)
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
