@@ -282,10 +282,6 @@ def _load(stored: bytes, options: bytes) -> HostExecutable:
         updates.register()
     handles = [loading.load(image) for image in known.images]
     devices = internals.device_list([owner.devices[i] for i in ids])
-    if known.host_executable is not None:
-        inner = owner.client.deserialize_executable(known.host_executable, devices, parsed)
-    else:
-        inner = owner.client.compile_and_load(known.host_module, devices, parsed)
     compiled = LoadedModule(
         known.host_module, known.text, facts["flops"], facts["bytes_accessed"], handles,
         known.images, facts["fallbacks"],
@@ -296,11 +292,16 @@ def _load(stored: bytes, options: bytes) -> HostExecutable:
         tuple(Output(code, tuple(shape), *rest) for code, shape, *rest in facts["outputs"]),
         tuple(facts["donated"]),
     )
-    measured = None
+    executable = None
     if known.host_executable is not None:
+        inner = owner.client.deserialize_executable(known.host_executable, devices, parsed)
         costs = [(str(name), float(value)) for name, value in facts["costs"]]
         measured = Measured(tuple(facts["memory_stats"]), costs)
-    executable = HostExecutable(owner, inner, signature, parsed, compiled, (), measured)
+        executable = HostExecutable(owner, inner, signature, parsed, compiled, (), measured)
+    # Not every jaxlib keeps with an executable how it splits arrays over devices.
+    if executable is None or executable.shardings != facts["shardings"]:
+        inner = owner.client.compile_and_load(known.host_module, devices, parsed)
+        executable = HostExecutable(owner, inner, signature, parsed, compiled, ())
     for code, count in compiled.fallbacks.items():
         _counters.add_fallback(code, count)
     logger.info("loaded %s in %.2f s", signature.name, time.perf_counter() - start)

@@ -213,15 +213,22 @@ class HostExecutable:
             "flops": compiled.flops,
             "bytes_accessed": compiled.bytes_accessed,
             "fallbacks": dict(compiled.fallbacks),
+            "shardings": self.shardings,
         }
-        # What XLA partitioned over several devices is compiled again: its shardings would be lost.
-        executable = internals.serialise(self._inner) if len(self.devices) == 1 else None
         return _stored.pack(
             _stored.Stored(
-                facts, executable, compiled.host_module, _stored.compress(compiled.text),
-                tuple(compiled.images),
+                facts, internals.serialise(self._inner), compiled.host_module,
+                _stored.compress(compiled.text), tuple(compiled.images),
             )
         )  # fmt: skip
+
+    @property
+    def shardings(self) -> list[list[str] | None]:
+        """How XLA:CPU splits the arguments and the results, JSON-ready; empty on one device."""
+        if len(self.devices) == 1:
+            return []
+        each = (self.parameter_shardings, self.output_shardings)
+        return [known and [sharding.hex() for sharding in known] for known in each]
 
     def publish(self, fingerprint: str) -> None:
         """Lets `compiled.as_text()` find this program by the fingerprint that C++ gave it."""
