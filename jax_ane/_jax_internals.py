@@ -255,6 +255,16 @@ def callback(index: int) -> Callable[..., Any]:
     return found
 
 
+def _cpu_client() -> Any:
+    """Returns JAX's client for cpu, or the inner one where JAX_PLATFORMS leaves cpu out."""
+    try:
+        return jax.devices("cpu")[0].client
+    except RuntimeError:
+        from jax_ane import _host
+
+        return _host.engine().client
+
+
 def _wrap_python_callback() -> None:
     original = _optional("jax._src.callback", "emit_python_callback")
     if original is None or hasattr(original, "_jax_ane_wrapped"):
@@ -267,7 +277,7 @@ def _wrap_python_callback() -> None:
             return original(ctx, *args, **kwargs)
         as_cpu = module.replace(
             platforms=("cpu",),
-            backend=jax.devices("cpu")[0].client,
+            backend=_cpu_client(),
             host_callbacks=_CallbackSink(),
         )
         values, token, host_callback = original(ctx.replace(module_context=as_cpu), *args, **kwargs)

@@ -67,6 +67,17 @@ def test_jax_platforms_makes_it_the_default(platforms):
     assert done.stdout.strip() == "[AneDevice(id=0)] 3.0", done.stderr
 
 
+def test_callbacks_without_cpu_name_what_jax_needs():
+    """JAX hands a callback its arguments on a device of cpu; it says so on any other platform."""
+    done = run_python(
+        "import jax\n"
+        "try:\n    jax.debug.print('{}', jax.numpy.ones(3).sum()); jax.effects_barrier()\n"
+        "except RuntimeError as error:\n    print(error)\n",
+        JAX_PLATFORMS="ane",
+    )
+    assert 'Make sure "cpu" is listed' in done.stdout, done.stderr
+
+
 def test_wrong_flag_leaves_cpu_working_and_names_the_choices():
     done = run_python(
         "import jax\n"
