@@ -25,9 +25,9 @@ from measure import compare
 from model_table import MODELS, Model, run, samples
 
 import jax_ane
-from jax_ane.compiler import passes, scaling
+from jax_ane.compiler import passes
 
-NAMES = (*(p.name for p in passes.PIPELINE), scaling.NAME)
+NAMES = (*(p.name for p in passes.PIPELINE), *sorted(passes.AROUND))
 _ROUNDS, _MOST_ROUNDS, _ROUND_S = 5, 10, 0.05
 _COLUMNS = (
     "pass", "models", "MIL ops", "programs", "estimated ms", "outputs", "gradients", "time",
