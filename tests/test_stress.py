@@ -107,6 +107,35 @@ for thread in threads:
 assert not errors, errors
 """
 
+# From its second execution on, an array's memory is asked for.
+SECOND = """
+import sys, threading
+import jax, jax.numpy as jnp, numpy as np
+import jax_ane
+
+sys.setswitchinterval(1e-6)
+jax_ane.config.update("placement", "ane")
+ane, eye = jax.devices("ane")[0], np.eye(64, dtype=np.float32)
+step, errors = jax.jit(lambda x: jnp.tanh(x @ x)), []
+
+def work(barrier, x):
+    barrier.wait()
+    try:
+        step(x)
+    except Exception as error:
+        errors.append(f"{type(error).__name__}: {error}")
+
+for _ in range(60):
+    x, barrier = jax.device_put(eye, ane), threading.Barrier(8)
+    step(x).block_until_ready()
+    threads = [threading.Thread(target=work, args=(barrier, x)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+assert not errors, errors
+"""
+
 EXIT = """
 import random, sys, threading, time
 import jax, jax.numpy as jnp, numpy as np
@@ -154,6 +183,12 @@ def test_eight_threads_at_once(seconds, mode):
     if seconds >= 60:  # long enough for the allocators to be warm
         _, before, after = found["resident"]
         assert after <= 1.02 * before, found["resident"]
+
+
+def test_second_executions_may_come_at_once():
+    """jaxlib lists an array's parts when asked for its memory; two threads listed them twice."""
+    done = run(SECOND, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_the_first_uses_may_come_at_once():

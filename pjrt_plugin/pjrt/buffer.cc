@@ -78,6 +78,7 @@ Status BufferInstance::Pin() {
     if (storage && storage->array_is_origin() && is_host_readable() &&
         storage->array_is_row_major()) {
         JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
+            ArrayTurn turn(*storage);
             hold = PyRef(EngineOf(*this).attr("hold")(storage->array()));
             return {};
         }));
@@ -137,8 +138,7 @@ StatusOr<const std::byte*> HostBytes(const BufferInstance& buffer, Storage& stor
     }
     if (!storage.array_data()) {
         JAX_ANE_RETURN_IF_ERROR(WithPython([&]() -> Status {
-            nb::object address = storage.array().attr("unsafe_buffer_pointer")();
-            storage.set_array_data(reinterpret_cast<const void*>(nb::cast<uintptr_t>(address)));
+            storage.ArrayData();
             return {};
         }));
     }

@@ -47,9 +47,7 @@ void NoteRead(BufferInstance& buffer, Storage& storage) {
         buffer.type() == PJRT_Buffer_Type_F32 || buffer.type() == PJRT_Buffer_Type_F16;
     if (!is_float || buffer.byte_size() < kWorthKeepingBytes) return;
     if (storage.ready() && !storage.ready()->IsReady()) return;
-    nb::object address = nb::handle(storage.array()).attr("unsafe_buffer_pointer")();
-    storage.KeepImages(reinterpret_cast<const void*>(nb::cast<uintptr_t>(address)),
-                       buffer.device()->tracker());
+    storage.KeepImages(storage.ArrayData(), buffer.device()->tracker());
 }
 
 // The inner arrays of one device's arguments.

@@ -110,6 +110,17 @@ Status Storage::Await() const {
     return status;
 }
 
+const void* Storage::ArrayData() {
+    if (!array_data_) {
+        ArrayTurn turn(*this);
+        if (!array_data_) {
+            nb::object address = array().attr("unsafe_buffer_pointer")();
+            array_data_ = reinterpret_cast<const void*>(nb::cast<uintptr_t>(address));
+        }
+    }
+    return array_data_;
+}
+
 void Storage::KeepImages(const void* data, std::shared_ptr<MemoryTracker> tracker) {
     auto account = [tracker = std::move(tracker)](int64_t bytes) {
         if (bytes > 0) {

@@ -90,9 +90,10 @@ class Storage {
     void SetBlock(std::shared_ptr<HostBlock> block);
     nb::handle array() const { return array_.get(); }
     void SetArray(PyRef array);
-    // The array's own memory once it was asked for, else null.
+    // Returns the array's own memory. With the GIL.
+    const void* ArrayData();
+    // The same once it was asked for, else null.
     const void* array_data() const { return array_data_; }
-    void set_array_data(const void* data) { array_data_ = data; }
     // Counts an execution that reads the bytes without donating them; returns how many there were.
     int CountExecution() { return executions_.fetch_add(1, std::memory_order_relaxed) + 1; }
     // From now on programs may keep their form of the bytes, which lie at `data`, until DropImages.
@@ -109,7 +110,10 @@ class Storage {
     bool array_is_origin() const { return tracker_ != nullptr; }
 
   private:
+    friend class ArrayTurn;
+
     mutable std::mutex mutex_;
+    std::mutex turns_;
     std::shared_ptr<HostBlock> block_;
     PyRef array_;
     std::atomic<const void*> array_data_ = nullptr;
@@ -120,6 +124,24 @@ class Storage {
     std::atomic<int> executions_ = 0;
     std::atomic<bool> keeps_images_ = false;
     std::unique_ptr<runtime::BufferImages> images_;
+};
+
+// A turn at a storage's array, for calls on which jaxlib lists the array's parts: the first of them
+// makes the list and lets other threads run meanwhile, which would add the parts again. Taken with
+// the GIL, and without it while it waits.
+class ArrayTurn {
+  public:
+    explicit ArrayTurn(Storage& storage) : turns_(storage.turns_) {
+        if (turns_.try_lock()) return;
+        nb::gil_scoped_release release;
+        turns_.lock();
+    }
+    ~ArrayTurn() { turns_.unlock(); }
+    ArrayTurn(const ArrayTurn&) = delete;
+    ArrayTurn& operator=(const ArrayTurn&) = delete;
+
+  private:
+    std::mutex& turns_;
 };
 
 }  // namespace jax_ane::pjrt
