@@ -228,7 +228,7 @@ class HostExecutable:
         if len(self.devices) == 1:
             return []
         each = (self.parameter_shardings, self.output_shardings)
-        return [known and [sharding.hex() for sharding in known] for known in each]
+        return [None if known is None else [s.hex() for s in known] for known in each]
 
     def publish(self, fingerprint: str) -> None:
         """Lets `compiled.as_text()` find this program by the fingerprint that C++ gave it."""
