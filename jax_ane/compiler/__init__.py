@@ -104,8 +104,7 @@ def compile(
         planned = _plan(module, settings, is_sharded, rewriting, localising)
         if planned is not None:
             break
-        module = frontend.parse(program)
-        internals.take_flags(module)
+        module = _parse_again(program)
     assert planned is not None
     plans, built = planned
     result = placement.describe(plans, built, settings, for_report=not load)
@@ -119,8 +118,7 @@ def compile(
             hostmodule.replace(plan, group)
     else:
         # As it came: XLA fuses, and so rounds, by how a program is written.
-        module = frontend.parse(program)
-        internals.take_flags(module)
+        module = _parse_again(program)
         frontend.prepare(module)
     host_module = frontend.serialise(module)
     result.compile_seconds = time.perf_counter() - start
@@ -135,6 +133,13 @@ def compile(
     images = {p.fingerprint: p.image for p in every if p.image is not None}
     handles = [p.handle for p in every]
     return Compiled(host_module, result, handles, list(images.values()), dict(fallbacks))
+
+
+def _parse_again(program: bytes | str) -> ir.Module:
+    """Returns the module as it came, without the flags that are known by now."""
+    module = frontend.parse(program)
+    internals.take_flags(module)
+    return module
 
 
 def _plan(
