@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 from jaxlib.mlir import ir
 
-from jax_ane.compiler import borders, loading
+from jax_ane.compiler import borders, concurrency, loading
+from jax_ane.compiler.graph import Op
 from jax_ane.compiler.partition import Cluster, Plan, schedule
 from jax_ane.compiler.programs import AneProgram
 
@@ -23,27 +24,31 @@ def replace(plan: Plan, programs: Mapping[int, AneProgram]) -> None:
     """Replaces the clusters of a block by calls; `programs` are by cluster number."""
     if not plan.clusters:
         return
-    clusters = _sort(plan)
+    units = _sort(plan)
+    clusters = [unit for unit in units if isinstance(unit, Cluster)]
+    concurrent = concurrency.independent(units)
     inside = borders.results_of(plan)
     for cluster in clusters:
-        _outline(cluster, programs[cluster.number], inside)
+        _outline(cluster, programs[cluster.number], inside, cluster.number in concurrent)
     # Last, and from the end: a value that is computed again is read by another cluster's ops.
     for cluster in reversed(clusters):
         for op in reversed(cluster.ops):
             op.mlir.erase()
 
 
-def _sort(plan: Plan) -> list[Cluster]:
-    """Sorts the block; returns the clusters in their new order."""
+def _sort(plan: Plan) -> list[Op | Cluster]:
+    """Sorts the block; returns its clusters and other ops in their new order."""
     terminator = plan.block.mlir.operations[len(plan.block.mlir.operations) - 1]
     units = schedule(plan)
     for unit in units:
         for op in unit.ops if isinstance(unit, Cluster) else (unit,):
             op.mlir.move_before(terminator.operation)
-    return [unit for unit in units if isinstance(unit, Cluster)]
+    return units
 
 
-def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> None:
+def _outline(
+    cluster: Cluster, program: AneProgram, inside: set[ir.Value], is_concurrent: bool
+) -> None:
     context = cluster.ops[0].mlir.context
     key = loading.key_of(program.fingerprint)
     narrow = borders.narrow(cluster, program, inside)
@@ -65,6 +70,7 @@ def _outline(cluster: Cluster, program: AneProgram, inside: set[ir.Value]) -> No
                 "backend_config": ir.DictAttr.get(
                     {
                         "program": ir.IntegerAttr.get(ir.IntegerType.get_signless(64), key),
+                        "concurrent": ir.BoolAttr.get(is_concurrent),
                         "keep_scale": ir.DenseI64ArrayAttr.get(sorted(narrow.scaled)),
                     }
                 ),

@@ -1,35 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "util/thread_pool.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <chrono>
 
+#include "util/fork.h"
+
 namespace jax_ane {
-namespace {
-
-// Counts forks on the way from the first process to this one: a pool of an older generation has no
-// workers here.
-std::atomic<uint64_t> fork_generation{0};
-
-void WatchForks() {
-    static const int registered =
-        pthread_atfork(nullptr, nullptr, [] { fork_generation.fetch_add(1); });
-    (void)registered;
-}
-
-}  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-    WatchForks();
-    generation_ = fork_generation.load();
+    generation_ = ForkGeneration();
     if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { Work(); });
 }
 
 ThreadPool::~ThreadPool() {
-    if (generation_ != fork_generation.load()) {
+    if (generation_ != ForkGeneration()) {
         // The threads stayed in the parent; there is nobody to join.
         for (std::thread& worker : workers_) worker.detach();
         return;
@@ -80,7 +66,7 @@ void ThreadPool::TakeChunks(Job& job, int slot) {
 
 void ThreadPool::Run(Job& job) {
     const bool alone = workers_.empty() || job.n <= job.grain;
-    if (alone || generation_ != fork_generation.load(std::memory_order_relaxed)) {
+    if (alone || generation_ != ForkGeneration()) {
         TakeChunks(job, 0);
         return;
     }
