@@ -20,7 +20,8 @@ import jax
 from models import gpt2
 
 import jax_ane
-from jax_ane import compiler, report
+from jax_ane import report
+from jax_ane.compiler import pipeline
 
 PYTHON_S = 1.0  # most, of GPT-2's step
 OF_CPU = 0.25  # most, of jax's CPU compile of the same step
@@ -87,7 +88,7 @@ def measure_step() -> Step:
     """Compiles the step for both devices, each twice in turn; the quicker one counts."""
     arguments = gpt2.train_step_args()
     program = report._stablehlo(gpt2.train_step, arguments, {})
-    ours = min(cpu_seconds(lambda: compiler.compile(program, load=False)) for _ in range(3))
+    ours = min(cpu_seconds(lambda: pipeline.compile(program, load=False)) for _ in range(3))
 
     def whole(platform: str) -> float:
         # A function of its own each time, or JAX finds what it has compiled.
@@ -123,11 +124,11 @@ def chain(ops: int) -> str:
 
 def measure_growth() -> dict[int, float]:
     """Returns our compiler's CPU seconds by number of ops."""
-    compiler.compile(chain(100), load=False)  # imports
+    pipeline.compile(chain(100), load=False)  # imports
     times = {}
     for ops in OP_COUNTS:
         text = chain(ops)
-        times[ops] = cpu_seconds(lambda text=text: compiler.compile(text, load=False))
+        times[ops] = cpu_seconds(lambda text=text: pipeline.compile(text, load=False))
     return times
 
 

@@ -9,10 +9,7 @@ Nothing here may call `jax.devices()`: JAX holds its backend lock while it makes
 from __future__ import annotations
 
 import atexit
-import functools
 import hashlib
-import importlib
-import importlib.util
 import json
 import logging
 import threading
@@ -33,7 +30,6 @@ from jax_ane import _protobuf as protobuf
 from jax_ane._device_assignment import assigned_ids
 from jax_ane._element_types import MLIR_TYPES, TOKEN, dtype_of
 from jax_ane._host_executable import (
-    CompiledModule,
     HostExecutable,
     LoadedModule,
     Measured,
@@ -41,7 +37,6 @@ from jax_ane._host_executable import (
     Signature,
 )
 from jax_ane.compiler import loading, updates
-from jax_ane.compiler.frontend import MEMORY_KIND
 
 logger = logging.getLogger("jax_ane")
 
@@ -173,8 +168,8 @@ def read_signature(module: ir.Module) -> Signature:
 
 
 def _memory_kind(attributes: ir.Attribute) -> str:
-    held = ir.DictAttr(attributes)
-    return ir.StringAttr(held[MEMORY_KIND]).value if MEMORY_KIND in held else "device"
+    held, kind = ir.DictAttr(attributes), internals.MEMORY_KIND
+    return ir.StringAttr(held[kind]).value if kind in held else "device"
 
 
 def _output(type_: ir.Type) -> Output:
@@ -246,7 +241,7 @@ def _place_in_cache(program: bytes, options: bytes) -> tuple[_cache.Cache, str] 
     A compilation that the user wants to watch, by its dumps or warnings, is always done.
     """
     from jax_ane._config import config
-    from jax_ane.compiler.programs import Settings
+    from jax_ane.compiler.settings import Settings
 
     carried = ""
     if internals.carries_flags(program):
@@ -319,20 +314,10 @@ def _log_compilation(name: str, compiled: Any, seconds: float) -> None:
     )  # fmt: skip
 
 
-@functools.cache
-def _compiler() -> Any:
-    """Returns jax_ane.compiler when it is there and compiles."""
-    if importlib.util.find_spec("jax_ane.compiler") is None:
-        return None
-    module = importlib.import_module("jax_ane.compiler")
-    return module if hasattr(module, "compile") else None
-
-
 def _compile_for_ane(program: bytes, num_devices: int, module: ir.Module) -> Any:
-    compiler = _compiler()
-    if compiler is None:
-        return CompiledModule(program)
-    return compiler.compile(program, num_devices, module=module)
+    from jax_ane.compiler import pipeline  # not for programs that come from a cache
+
+    return pipeline.compile(program, num_devices, module=module)
 
 
 def _bind_callbacks(host_module: bytes) -> tuple[bytes | ir.Module, list[Any]]:

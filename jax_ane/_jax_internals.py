@@ -370,7 +370,8 @@ def _hlo_serialiser() -> Callable[[Any], bytes] | None:
     return _optional("jaxlib._hlo", "HloModule.as_serialized_hlo_module_proto")
 
 
-# On the arguments and results of a module for which an order of axes was asked.
+# On the arguments and results of a module: where they are kept, and the order of axes asked for.
+MEMORY_KIND = "mhlo.memory_kind"
 LAYOUT_ATTRIBUTE = "mhlo.layout_mode"
 
 

@@ -75,7 +75,7 @@ def _attach_config() -> None:
 def _cache_key_part() -> str | None:
     """Returns what a compiled program depends on beside its own text and JAX's options."""
     from jax_ane import _stored
-    from jax_ane.compiler.programs import Settings
+    from jax_ane.compiler.settings import Settings
 
     settings = Settings.current()
     return None if settings.is_watched else f"{settings} {_stored.environment()}"

@@ -17,8 +17,8 @@ import jax.export
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo
 
-from jax_ane import _jax_internals, compiler
-from jax_ane.compiler import frontend
+from jax_ane import _jax_internals
+from jax_ane.compiler import frontend, pipeline
 from jax_ane.compiler.graph import Location
 from jax_ane.compiler.hazards import Hazard
 from jax_ane.compiler.placement import OpRecord, Placement
@@ -173,12 +173,12 @@ def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Lowered:
         >>> "matmul" in programs[0].text
         True
     """
-    compiled = compiler.compile(_stablehlo(fn, args, kwargs), load=False)
+    compiled = pipeline.compile(_stablehlo(fn, args, kwargs), load=False)
     return Lowered(compiled.placement.programs, str(frontend.parse(compiled.host_module)))
 
 
 def _report(program: bytes | str) -> Report:
-    return Report(compiler.compile(program, load=False).placement)
+    return Report(pipeline.compile(program, load=False).placement)
 
 
 def _stablehlo(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ from jaxlib.mlir import ir
 
 from jax_ane.compiler import mil
 from jax_ane.compiler.graph import Block, Op, Value
-from jax_ane.compiler.passes.rewrite import replace_values, turn_into
+from jax_ane.compiler.rewrite import replace_values, turn_into
 
 NAME = "stablehlo.optimization_barrier"
 

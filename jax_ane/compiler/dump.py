@@ -11,7 +11,8 @@ from jaxlib.mlir import ir
 
 from jax_ane.compiler import passes
 from jax_ane.compiler.placement import Placement
-from jax_ane.compiler.programs import AneProgram, Settings
+from jax_ane.compiler.programs import AneProgram
+from jax_ane.compiler.settings import Settings
 
 _README = """Dump of one jax-ane compilation.
 

@@ -25,7 +25,6 @@ CODE_REGIONS = frozenset(
     {"func.func", "stablehlo.while", "stablehlo.case", "stablehlo.if", "sdy.manual_computation"}
 )
 _MAX_INLINED_OPS = 200_000
-MEMORY_KIND = "mhlo.memory_kind"  # the attribute of arguments and results of `main`
 # CHLO ops that JAX hands to a device whole, as composites.
 _WHOLE_CHLO = ("acos", "acosh", "asin", "asinh", "atanh", "cosh", "sinh", "erf", "top_k")
 # Composites of newer jax that XLA has no instruction for and spells out itself, to the same bits:
@@ -114,11 +113,12 @@ def _legalise_chlo(module: ir.Module) -> None:
 
 
 def _drop_memory_kinds(module: ir.Module) -> None:
+    kind = internals.MEMORY_KIND
     for function in module.body.operations:
         for name in ("arg_attrs", "res_attrs"):
-            if name in function.attributes and MEMORY_KIND in str(function.attributes[name]):
+            if name in function.attributes and kind in str(function.attributes[name]):
                 each = [ir.DictAttr(a) for a in ir.ArrayAttr(function.attributes[name])]
-                kept = [{i.name: i.attr for i in a if i.name != MEMORY_KIND} for a in each]
+                kept = [{i.name: i.attr for i in a if i.name != kind} for a in each]
                 function.attributes[name] = ir.ArrayAttr.get([ir.DictAttr.get(a) for a in kept])
 
 

@@ -17,8 +17,6 @@ from jax_ane.compiler.graph import Op
 from jax_ane.compiler.partition import Cluster, Plan, schedule
 from jax_ane.compiler.programs import AneProgram
 
-TARGET = "jax_ane_program"  # the FFI handler's name (pjrt_plugin/runtime/ffi_handler.cc)
-
 
 def replace(plan: Plan, programs: Mapping[int, AneProgram]) -> None:
     """Replaces the clusters of a block by calls; `programs` are by cluster number."""
@@ -65,7 +63,7 @@ def _outline(
             results=results,
             operands=[value.mlir for value in cluster.inputs],
             attributes={
-                "call_target_name": ir.StringAttr.get(TARGET),
+                "call_target_name": ir.StringAttr.get(loading.TARGET),
                 "api_version": ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 4),
                 "backend_config": ir.DictAttr.get(
                     {

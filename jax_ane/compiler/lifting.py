@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Edit, scalar_operand, turn_into
+from jax_ane.compiler.rewrite import Edit, scalar_operand, turn_into
 
 # Larger constants stay: an attention's scale, say. In 1/16 of the range nothing is lost yet.
 _SMALL = 2.0**-4

@@ -16,6 +16,8 @@ from typing import Any
 
 from jax_ane import _chips, _counters
 
+TARGET = "jax_ane_program"  # the FFI handler's name (pjrt_plugin/runtime/ffi_handler.cc)
+
 Weight = tuple[int, str, Sequence[tuple[Sequence[int], Sequence[int]]]]
 
 
@@ -81,7 +83,6 @@ def start_runtime() -> None:
 
     from jax_ane import _native
     from jax_ane._config import config
-    from jax_ane.compiler.hostmodule import TARGET
 
     _native.configure(config.threads, config.isa)
     jax.ffi.register_ffi_target(

@@ -14,7 +14,8 @@ from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location
 from jax_ane.compiler.hazards import Hazard
 from jax_ane.compiler.partition import FOLLOWS, FREE, PLACED_HOST, Plan
-from jax_ane.compiler.programs import AneProgram, Settings
+from jax_ane.compiler.programs import AneProgram
+from jax_ane.compiler.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 from collections.abc import Collection, Mapping
 
 from jax_ane import _chips
@@ -34,37 +33,7 @@ from jax_ane.compiler.able import Reason
 from jax_ane.compiler.graph import Location, TensorType, Value
 from jax_ane.compiler.optable import Kind
 from jax_ane.compiler.partition import Cluster
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The flags that decide what a program becomes, read once per compilation."""
-
-    placement: str
-    chip: str
-    numerics: str
-    disabled_passes: tuple[str, ...]
-    validate_ir: bool
-    dump_dir: str
-    strict: str
-    weights: str
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether compiling does more than make programs: it dumps, warns or verifies."""
-        return bool(self.dump_dir) or self.validate_ir or self.strict != "off"
-
-    @classmethod
-    def current(cls, carried: str = "") -> Settings:
-        """Returns the flags in force; `carried` are those of the thread that asked, as JSON."""
-        from jax_ane._config import config
-
-        values = {**config.values(), **(json.loads(carried) if carried else {})}
-        names = tuple(n.strip() for n in values["disable_passes"].split(",") if n.strip())
-        return cls(
-            values["placement"], values["chip"], values["numerics"], names,
-            values["validate_ir"], values["dump_dir"], values["strict"], values["weights"],
-        )  # fmt: skip
+from jax_ane.compiler.settings import Settings
 
 
 @dataclasses.dataclass(eq=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Edit, scalar_operand, turn_into
+from jax_ane.compiler.rewrite import Edit, scalar_operand, turn_into
 
 _ROUNDING = frozenset({"floor", "ceil", "round", "floor_div"})
 

@@ -13,8 +13,8 @@ from parity_tools import assert_same_bits, normal, run
 
 import jax_ane
 from jax_ane.compiler import borders, frontend
-from jax_ane.compiler import compile as compile_program
-from jax_ane.compiler.hostmodule import TARGET
+from jax_ane.compiler.loading import TARGET
+from jax_ane.compiler.pipeline import compile as compile_program
 
 NOTHING = borders.Narrow(frozenset(), frozenset())
 X = normal(64, 64, scale=0.125)

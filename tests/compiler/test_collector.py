@@ -7,8 +7,7 @@ import gc
 
 import pytest
 
-from jax_ane import compiler
-from jax_ane.compiler import collector, frontend
+from jax_ane.compiler import collector, frontend, pipeline
 
 ADD = """module { func.func public @main(%a: tensor<4xf32>) -> tensor<4xf32> {
   %b = stablehlo.add %a, %a : tensor<4xf32>
@@ -25,14 +24,14 @@ def test_a_compilation_does_not_collect(monkeypatch):
         normalise(module)
 
     monkeypatch.setattr(frontend, "normalise", watched)
-    compiler.compile(ADD, load=False)
+    pipeline.compile(ADD, load=False)
     assert seen == [False]
     assert gc.isenabled()
 
 
 def test_a_failed_compilation_collects_again():
     with pytest.raises(ValueError):
-        compiler.compile("no program", load=False)
+        pipeline.compile("no program", load=False)
     assert gc.isenabled()
 
 

@@ -14,8 +14,8 @@ from compiler_tools import plans_of, stablehlo_of
 from jax import lax
 from parity_tools import normal
 
-from jax_ane import _native, compiler
-from jax_ane.compiler import concurrency, partition
+from jax_ane import _native
+from jax_ane.compiler import concurrency, frontend, partition, pipeline
 
 X = np.ones((8, 8), np.float32)
 CALLS = 10  # XLA:CPU runs a program of eight steps or fewer one by one, whatever they are
@@ -23,8 +23,8 @@ CALLS = 10  # XLA:CPU runs a program of eight steps or fewer one by one, whateve
 
 def flags_of(fn, *args) -> list[bool]:
     """Returns what each call of the host module is told, in the order of the module."""
-    text = compiler.compile(stablehlo_of(fn, *args), load=False).host_module
-    found = re.findall(r"concurrent = (true|false)", str(compiler.frontend.parse(text)))
+    text = pipeline.compile(stablehlo_of(fn, *args), load=False).host_module
+    found = re.findall(r"concurrent = (true|false)", str(frontend.parse(text)))
     return [flag == "true" for flag in found]
 
 

@@ -14,9 +14,8 @@ from compiler_tools import stablehlo_of
 from jax import lax
 
 import jax_ane
-from jax_ane import compiler
-from jax_ane.compiler import frontend
-from jax_ane.compiler.hostmodule import TARGET
+from jax_ane.compiler import frontend, pipeline
+from jax_ane.compiler.loading import TARGET
 
 X = np.ones((8, 8), np.float32)
 
@@ -31,7 +30,7 @@ def calls_in(text: str) -> int:
 
 
 def test_host_module_verifies_and_calls_each_cluster():
-    compiled = compiler.compile(stablehlo_of(program, X), load=False)
+    compiled = pipeline.compile(stablehlo_of(program, X), load=False)
     module = frontend.parse(compiled.host_module)
     assert module.operation.verify()
     text = str(module)
@@ -42,7 +41,7 @@ def test_host_module_verifies_and_calls_each_cluster():
 
 def test_host_module_without_clusters_is_the_program():
     with jax_ane.config(placement="host"):
-        compiled = compiler.compile(stablehlo_of(program, X), load=False)
+        compiled = pipeline.compile(stablehlo_of(program, X), load=False)
     text = str(frontend.parse(compiled.host_module))
     assert calls_in(text) == 0
     assert text.count("dot_general") == 4
@@ -57,20 +56,20 @@ def test_without_clusters_the_functions_of_a_program_stay():
         return jnp.sort(x) + 1
 
     given = stablehlo_of(lambda x: inner(x) * inner(x + 1), X)
-    compiled = compiler.compile(given, load=False)
+    compiled = pipeline.compile(given, load=False)
     assert str(frontend.parse(compiled.host_module)) == str(frontend.parse(given))
     assert "call @inner" in str(frontend.parse(given))
 
 
 def test_custom_calls_are_row_major_on_every_side():
-    text = str(frontend.parse(compiler.compile(stablehlo_of(program, X), load=False).host_module))
+    text = str(frontend.parse(pipeline.compile(stablehlo_of(program, X), load=False).host_module))
     (line, *_) = (row for row in text.splitlines() if TARGET in row)
     assert "dense<[1, 0]>" in line
     assert "has_side_effect = true" not in line
 
 
 def test_every_op_has_one_record():
-    placed = compiler.compile(stablehlo_of(program, X), load=False).placement
+    placed = pipeline.compile(stablehlo_of(program, X), load=False).placement
     assert all(op.placement in ("ane", "host") and op.reason.code for op in placed.ops)
     assert {op.region for op in placed.ops} >= {"main"}
     assert any("while" in op.region for op in placed.ops)

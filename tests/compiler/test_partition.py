@@ -331,6 +331,7 @@ def test_pieces_of_a_cluster_not_before_what_they_read(dropped):
     """A piece cut again, or sent home, keeps its place between the others."""
     from jax_ane.compiler import hostmodule, partition, programs
     from jax_ane.compiler.able import Reason
+    from jax_ane.compiler.settings import Settings
 
     def deep(x):
         for _ in range(12):
@@ -343,7 +344,7 @@ def test_pieces_of_a_cluster_not_before_what_they_read(dropped):
     assert partition.split_cluster(plan, halves[0])
     if dropped is not None:
         partition.drop_cluster(plan, plan.clusters[dropped], Reason("ANE999", "a test"))
-    settings = programs.Settings.current()
+    settings = Settings.current()
     built = {cluster.number: programs.build(cluster, settings) for cluster in plan.clusters}
     hostmodule.replace(plan, built)
     assert plan.block.mlir.owner.verify()

@@ -18,8 +18,7 @@ from parity_tools import assert_close, normal, run, run_counted
 from test_partition import check_plan
 
 import jax_ane
-from jax_ane import compiler
-from jax_ane.compiler import frontend, passes
+from jax_ane.compiler import frontend, passes, pipeline
 
 N = 8
 # Ops that keep values of order 1 and have bounded slopes, so that errors add up, not multiply.
@@ -189,8 +188,8 @@ def test_compiler_promises(recipe, placement):
     for plan in plans_of(program, placement):
         check_plan(plan, placement)
     with jax_ane.config(placement=placement, validate_ir=True):
-        first = compiler.compile(program, load=False)
-        second = compiler.compile(program, load=False)
+        first = pipeline.compile(program, load=False)
+        second = pipeline.compile(program, load=False)
     assert frontend.parse(first.host_module).operation.verify()
     names = [p.name for p in first.placement.programs]
     assert names == [p.name for p in second.placement.programs]
@@ -221,7 +220,7 @@ def test_disabling_an_unknown_pass_is_an_error():
     program = stablehlo_of(lambda x: x @ x, ARGUMENTS[0])
     wrong = jax_ane.config(disable_passes="no_such_pass")
     with wrong, pytest.raises(ValueError, match="there are"):
-        compiler.compile(program, load=False)
+        pipeline.compile(program, load=False)
 
 
 def test_the_hot_path_compiles_nothing(ane):

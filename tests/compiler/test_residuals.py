@@ -10,8 +10,8 @@ import pytest
 from parity_tools import check_parity, normal
 
 import jax_ane
-from jax_ane import compiler, report
-from jax_ane.compiler import able, frontend, residuals
+from jax_ane import report
+from jax_ane.compiler import able, frontend, pipeline, programs, residuals
 
 Q, K, V = (normal(2, 16, 8) for _ in range(3))
 ROWS = normal(2, 16)
@@ -168,18 +168,18 @@ def test_what_is_repeated_along_another_axis_is_another_formula(turned):
 def test_an_op_that_ends_on_the_host_undoes_it(monkeypatch):
     """A refused program's ops run on XLA:CPU, to the bits that they always had."""
     calls = []
-    build = compiler.programs.build
+    build = programs.build
 
     def refuse(cluster, *rest):
         calls.append(cluster)
-        raise compiler.programs.Illegal(able.Reason("ANE099", "refused"))
+        raise programs.Illegal(able.Reason("ANE099", "refused"))
 
-    monkeypatch.setattr(compiler.programs, "build", refuse)
+    monkeypatch.setattr(programs, "build", refuse)
     program = report._stablehlo(GRADIENT, (Q, K, V), {})
-    refused = compiler.compile(program, load=False)
+    refused = pipeline.compile(program, load=False)
     assert calls and not refused.placement.programs
     with jax_ane.config(disable_passes="raise_softmax_gradient"):
-        never = compiler.compile(program, load=False)
+        never = pipeline.compile(program, load=False)
     assert refused.host_module == never.host_module
-    monkeypatch.setattr(compiler.programs, "build", build)
-    assert compiler.compile(program, load=False).placement.programs
+    monkeypatch.setattr(programs, "build", build)
+    assert pipeline.compile(program, load=False).placement.programs

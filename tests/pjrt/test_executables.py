@@ -13,7 +13,7 @@ import pytest
 from jax.experimental import serialize_executable
 
 from jax_ane import _host
-from jax_ane._host_executable import HostExecutable
+from jax_ane._host_executable import CompiledModule, HostExecutable
 
 X = np.arange(16, dtype=np.float32).reshape(4, 4)
 
@@ -117,7 +117,7 @@ def test_xla_error_keeps_its_code_and_text(ane):
 
 def test_compiler_answer_is_shown(ane, monkeypatch):
     def answer(program, num_devices, module):
-        return _host.CompiledModule(
+        return CompiledModule(
             program, text="placements and MIL", flops=12345.0, bytes_accessed=99.0
         )
 

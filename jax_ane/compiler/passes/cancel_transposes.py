@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Edit, Uses, turn_into
+from jax_ane.compiler.rewrite import Edit, Uses, turn_into
 
 _MOVERS = ("reshape", "transpose")
 _ELEMENTWISE = mil.UNARY | mil.BINARY | mil.COMPARISONS | {"select"}

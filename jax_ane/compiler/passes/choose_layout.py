@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from jax_ane.compiler import cost, mil
-from jax_ane.compiler.passes.rewrite import Edit, turn_into
+from jax_ane.compiler.rewrite import Edit, turn_into
 
 _ELEMENTWISE = mil.UNARY | mil.BINARY
 _MOVERS = ("reshape", "transpose")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import replace_values
+from jax_ane.compiler.rewrite import replace_values
 
 _NEUTRAL = {"mul": 1.0, "real_div": 1.0, "add": 0.0, "sub": 0.0}
 _REDUCTIONS = mil.REDUCTIONS - {"reduce_sum_square"}

@@ -11,7 +11,7 @@ rounds, and stays.
 from __future__ import annotations
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import replace_values
+from jax_ane.compiler.rewrite import replace_values
 
 
 def fuse_casts(program: mil.Program) -> int:

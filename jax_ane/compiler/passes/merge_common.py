@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import replace_values
+from jax_ane.compiler.rewrite import replace_values
 
 _COMMUTES = frozenset({"add", "mul"})
 _MAX_CONSTANT = 1 << 16  # bytes; larger constants are compared by identity

@@ -24,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Edit, Uses, scalar, scalar_operand, turn_into
+from jax_ane.compiler.rewrite import Edit, Uses, scalar, scalar_operand, turn_into
 
 Rule = Callable[[mil.Op, Uses, Edit], bool]
 

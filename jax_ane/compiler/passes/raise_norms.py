@@ -23,7 +23,7 @@ import math
 import numpy as np
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Edit, Uses, scalar_operand, square_root, turn_into
+from jax_ane.compiler.rewrite import Edit, Uses, scalar_operand, square_root, turn_into
 
 _SUMS = ("reduce_sum", "reduce_sum_square")
 _TINY = 1e-7  # below the smallest epsilon that fp16 holds as a normal number or with some digits

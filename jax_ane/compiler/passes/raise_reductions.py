@@ -13,7 +13,7 @@ overflows (lower/reduce.py).
 from __future__ import annotations
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Uses, square_root, turn_into
+from jax_ane.compiler.rewrite import Uses, square_root, turn_into
 
 
 def raise_reductions(program: mil.Program) -> int:

@@ -15,7 +15,7 @@ host computes.
 from __future__ import annotations
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Uses, turn_into
+from jax_ane.compiler.rewrite import Uses, turn_into
 
 
 def raise_softmax(program: mil.Program) -> int:

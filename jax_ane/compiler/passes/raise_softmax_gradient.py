@@ -16,7 +16,7 @@ On the chip the first form fails for long rows: s * s is infinite from s = 256 o
 from __future__ import annotations
 
 from jax_ane.compiler import mil
-from jax_ane.compiler.passes.rewrite import Edit, scalar, square_root, turn_into
+from jax_ane.compiler.rewrite import Edit, scalar, square_root, turn_into
 
 
 def raise_softmax_gradient(program: mil.Program) -> int:

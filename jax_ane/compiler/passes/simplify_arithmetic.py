@@ -18,7 +18,7 @@ import numpy as np
 
 from jax_ane.compiler import mil
 from jax_ane.compiler.passes.fold_constants import round_half_away
-from jax_ane.compiler.passes.rewrite import Edit, Uses, replace_values, scalar_operand, turn_into
+from jax_ane.compiler.rewrite import Edit, Uses, replace_values, scalar_operand, turn_into
 
 _GREATEST = 65504.0
 _LEAST_NORMAL = 2.0**-14

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jax_ane
-from jax_ane import _native, compiler, report
-from jax_ane.compiler import mil, passes
+from jax_ane import _native, report
+from jax_ane.compiler import mil, passes, pipeline
 
 
 def program():
@@ -112,7 +112,7 @@ def test_a_dump_says_what_each_pass_did(tmp_path):
     x = np.ones((8, 64), np.float32)
     with jax_ane.config(placement="ane", dump_dir=str(tmp_path), disable_passes="raise_norms"):
         jax_ane.explain(jax.nn.softmax, x)
-        compiler.compile(report._stablehlo(jax.nn.softmax, (x,), {}), load=False)
+        pipeline.compile(report._stablehlo(jax.nn.softmax, (x,), {}), load=False)
     (page,) = tmp_path.glob("*/90_*/passes.txt")
     lines = page.read_text().splitlines()
     assert lines[0] == "10 ops lowered, 1 after the passes"
