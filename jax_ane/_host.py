@@ -42,6 +42,9 @@ logger = logging.getLogger("jax_ane")
 
 # CompileOptionsProto's executable_build_options, and their debug_options.
 _OPTIONS_WITH_MAPS = (3, 3)
+# Seconds of compiling after which what it has freed is worth giving back, which takes about 0.03:
+# the steps that follow allocate larger blocks and would not fit into it.
+_LARGE_S = 0.5
 
 
 class HostEngine:
@@ -209,11 +212,13 @@ def compile(program: bytes, options: bytes, stored: bytes = b"") -> HostExecutab
                 cache.drop(key, str(error))
     start = time.perf_counter()
     executable = _compile(program, options)
-    if place is not None and executable.is_portable:
+    seconds = time.perf_counter() - start
+    if place is not None and executable.is_portable and seconds >= _cache.WORTH_S:
         cache, key = place
-        if time.perf_counter() - start >= _cache.WORTH_S:
-            _counters.add("cache_misses")
-            cache.put(key, executable.stored())
+        _counters.add("cache_misses")
+        cache.put(key, executable.stored())
+    if seconds >= _LARGE_S:
+        _native.release_free_heap()
     return executable
 
 

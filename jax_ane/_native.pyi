@@ -109,6 +109,9 @@ def device_stats() -> list:
     One dict a device in use: compiles, loads, memory, and the state of each engine.
     """
 
+def release_free_heap() -> None:
+    """Gives memory that the allocator keeps, but nobody uses, back to the system."""
+
 def program_handler() -> CapsuleType:
     """The FFI handler of the custom call jax_ane_program, as a capsule."""
 

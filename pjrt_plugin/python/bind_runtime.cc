@@ -16,6 +16,7 @@
 #include "runtime/ffi_handler.h"
 #include "runtime/program_table.h"
 #include "runtime/weights.h"
+#include "util/heap.h"
 #include "util/memory_pool.h"
 #include "util/trace.h"
 
@@ -140,6 +141,9 @@ void BindRuntime(nb::module_& m) {
             return std::pair(pool.used_bytes(), pool.idle_bytes());
         },
         "Bytes of large blocks (surfaces, arenas, images) in use, and idle until the next call.");
+    m.def(
+        "release_free_heap", [] { ReleaseFreeHeap(); }, nb::call_guard<nb::gil_scoped_release>(),
+        "Gives memory that the allocator keeps, but nobody uses, back to the system.");
     m.def(
         "program_handler", []() { return nb::capsule(runtime::ProgramHandler()); },
         "The FFI handler of the custom call jax_ane_program, as a capsule.");
