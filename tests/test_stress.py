@@ -148,10 +148,13 @@ x = jax.device_put(np.eye(chance.choice([16, 512, 1024]), dtype=np.float32), ane
 step = jax.jit(lambda x: jnp.tanh(x @ x) @ x)
 slow = jax.jit(lambda x: jax.pure_callback(
     lambda v: (time.sleep(0.02), v)[1], jax.ShapeDtypeStruct(x.shape, x.dtype), x))
+wide = jax.jit(lambda *xs: [x @ x for x in xs])  # programs that need not wait for each other
 kept = []
 def work():
     for _ in range(chance.randrange(1, 30)):
-        kept.append(chance.choice([step, step, slow, jax.jit(lambda x: x @ x)])(x))
+        product, many = jax.jit(lambda x: x @ x), lambda x: wide(*[x] * 12)
+        call = chance.choice([step, step, slow, product, many])
+        kept.append(call(x))
 threads = [threading.Thread(target=work) for _ in range(chance.randrange(3))]
 for thread in threads:
     thread.start()
