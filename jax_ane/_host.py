@@ -37,6 +37,7 @@ from jax_ane._host_executable import (
     Signature,
 )
 from jax_ane.compiler import loading, updates
+from jax_ane.compiler.settings import Settings
 
 logger = logging.getLogger("jax_ane")
 
@@ -246,7 +247,6 @@ def _place_in_cache(program: bytes, options: bytes) -> tuple[_cache.Cache, str] 
     A compilation that the user wants to watch, by its dumps or warnings, is always done.
     """
     from jax_ane._config import config
-    from jax_ane.compiler.settings import Settings
 
     carried = ""
     if internals.carries_flags(program):

@@ -45,21 +45,8 @@ class Signature:
 
 
 @dataclasses.dataclass(frozen=True)
-class CompiledModule:
-    """The compiler's answer: what XLA:CPU runs, and what to tell about it."""
-
-    host_module: bytes
-    text: str = ""
-    flops: float = -1.0
-    bytes_accessed: float = -1.0
-    keepalive: object = None
-    images: Sequence[loading.Image] = ()
-    fallbacks: Mapping[str, int] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
 class LoadedModule:
-    """The same of a program that an earlier process compiled."""
+    """What the compiler tells (`pipeline.Compiled`), of what an earlier process compiled."""
 
     host_module: bytes
     packed_text: bytes

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that every test may use: the two devices, and Python in a process of its own."""
+"""Fixtures that every test may use: the two devices, faults, and Python in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -30,6 +30,15 @@ def ane() -> jax.Device:
 def cpu() -> jax.Device:
     """Returns JAX's own CPU device."""
     return jax.devices("cpu")[0]
+
+
+@pytest.fixture
+def faults(ane: jax.Device) -> Iterator[Callable[[str], None]]:
+    """Sets a plan of faults for programs compiled in the test."""
+    from jax_ane import _native  # not before a test asks: some ask what importing jax imports
+
+    yield _native.set_faults
+    _native.set_faults("")
 
 
 @pytest.fixture

@@ -21,13 +21,6 @@ ERRORS = (jax.errors.JaxRuntimeError, ValueError)
 _shapes = itertools.count(5)
 
 
-@pytest.fixture
-def faults(ane):
-    """Sets a fault plan for programs compiled in the test."""
-    yield _native.set_faults
-    _native.set_faults("")
-
-
 def fresh(ane):
     """Returns a jitted product that no other test has compiled, its argument and its result."""
     n = next(_shapes)

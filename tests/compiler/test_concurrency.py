@@ -14,7 +14,6 @@ from compiler_tools import plans_of, stablehlo_of
 from jax import lax
 from parity_tools import normal
 
-from jax_ane import _native
 from jax_ane.compiler import concurrency, frontend, partition, pipeline
 
 X = np.ones((8, 8), np.float32)
@@ -96,12 +95,6 @@ def test_against_the_definition(seed):
     }
     assert len(reached) == 7
     assert concurrency.independent(units) == expected
-
-
-@pytest.fixture
-def faults():
-    yield _native.set_faults
-    _native.set_faults("")
 
 
 def many(ane, size):

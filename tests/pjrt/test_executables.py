@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from jax.experimental import serialize_executable
 
-from jax_ane import _host
-from jax_ane._host_executable import CompiledModule, HostExecutable
+from jax_ane import _host, _stored
+from jax_ane._host_executable import HostExecutable, LoadedModule
 
 X = np.arange(16, dtype=np.float32).reshape(4, 4)
 
@@ -117,9 +117,8 @@ def test_xla_error_keeps_its_code_and_text(ane):
 
 def test_compiler_answer_is_shown(ane, monkeypatch):
     def answer(program, num_devices, module):
-        return CompiledModule(
-            program, text="placements and MIL", flops=12345.0, bytes_accessed=99.0
-        )
+        text = _stored.compress("placements and MIL")
+        return LoadedModule(program, text, 12345.0, 99.0, None, (), {})
 
     monkeypatch.setattr(_host, "_compile_for_ane", answer)
     compiled = jax.jit(lambda x: x * 4.25).lower(jax.device_put(X, ane)).compile()
